@@ -1,1 +1,61 @@
-//! Placeholder.
+//! Where everything goes in one kexec: spans, moves, kernel placement.
+//!
+//! Given the page frames to keep, the memory map and the next kernel's needs, [`lay_out`] decides,
+//! in this order of importance, so that
+//!
+//! 1. the next kernel gets its window, initrd, parameters, and the RAM that it must have;
+//! 2. as few bytes as possible are moved;
+//! 3. there are at most as many spans as asked for;
+//! 4. little of a span is waste.
+//!
+//! Then the caller stages what the mover will need in pages of its choice, and [`assign`] gives
+//! each page that must move a place that nothing else has.
+//!
+//! ```text
+//! memory   |##  # |      | # #  |      |######|##  ##| #    |      |      |######|   #  kept
+//!          |                                                                     |
+//! lay_out  |[ span 0           ]        [ span 1    ]  ‖     window  ‖     [ s2 ]|   [ ] granule
+//!           ▲head                                     displaced                      ‖ free RAM
+//! assign      ◄────────────────────────────────────────┘
+//! ```
+//!
+//! The mover works when all old memory but the kept and staged pages is dead, and puts the next
+//! kernel into place last. So the window, the initrd and the head may lie on kept pages; those
+//! then move out of the way first. Only the mover segment may not.
+//!
+//! # What costs what
+//!
+//! A span is made of whole 2 MiB [granules](GRANULE). Covering a granule keeps its pages in place
+//! and takes it from the next kernel's RAM; two covered granules with a gap between them are two
+//! spans, or one with the gap as waste. The number of spans and the RAM for the next kernel are
+//! limits; [`Request::stay_price`] says how much waste a byte in place is worth below them.
+//!
+//! All steps are near-linear in the number of kept ranges and independent of the size of memory.
+//! Spans within NUMA nodes will need only walls between [stretches](stretch) at node borders.
+
+#![forbid(unsafe_code)]
+
+mod assign;
+mod cover;
+mod error;
+mod ground;
+mod lay_out;
+mod layout;
+mod place;
+mod request;
+mod rng;
+mod runs;
+mod stretch;
+
+pub use assign::{MoveRun, assign};
+pub use error::{Part, PlanError};
+pub use lay_out::lay_out;
+pub use layout::{Figures, Layout};
+pub use request::{FOUR_GIB, KernelNeeds, LOW_LIMIT, Request};
+
+/// What spans are made of: the alignment of a DAX namespace in bytes
+/// (`memremap_compat_align()`, `drivers/nvdimm/namespace_devs.c`).
+pub const GRANULE: u64 = 2 << 20;
+
+/// Bytes at the start of every span but the first that belong to its own head (DESIGN §6).
+pub const SPAN_HEAD_BYTES: u64 = 8 << 10;

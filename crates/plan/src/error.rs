@@ -1,0 +1,127 @@
+//! Why there is no plan.
+
+use physmem::{PhysRange, RangeSet};
+use std::fmt;
+
+/// Something that needs a place of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// `[load, load + init_size)` of the next kernel.
+    Window,
+    /// The initrd.
+    Initrd,
+    /// `boot_params`, command line, setup data.
+    BootBlock,
+    /// The mover segment.
+    Mover,
+    /// The RAM below 4 GiB for swiotlb and 32-bit DMA.
+    LowRam,
+    /// The region filesystem's metadata.
+    Head,
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Window => "the next kernel",
+            Self::Initrd => "the initrd",
+            Self::BootBlock => "the boot parameters",
+            Self::Mover => "the mover",
+            Self::LowRam => "the next kernel's RAM below 4 GiB",
+            Self::Head => "the region's metadata",
+        })
+    }
+}
+
+/// Why there is no plan.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PlanError {
+    /// A number in the request is out of bounds.
+    #[error("plan request: {field} is {value:#x}, expected {wanted}")]
+    Request {
+        /// The field.
+        field: &'static str,
+        /// What it holds.
+        value: u64,
+        /// What it may hold.
+        wanted: &'static str,
+    },
+    /// Pages are kept whole.
+    #[error("{range} is to be kept, but does not begin and end at a page")]
+    Unaligned {
+        /// The range.
+        range: PhysRange,
+    },
+    /// Only RAM above 1 MiB can be kept.
+    #[error("{range} is to be kept, but is not RAM above 1 MiB in the memory map")]
+    NotRam {
+        /// The part outside of RAM.
+        range: PhysRange,
+    },
+    /// The in-place pages are a part of the kept ones.
+    #[error("{range} must not move, but is not among the pages to keep")]
+    FixedNotKept {
+        /// The part that is not kept.
+        range: PhysRange,
+    },
+    /// In-place pages lie where no span can be, or where the next kernel must be.
+    #[error(
+        "in-place memory would have to move: {} bytes in {} ranges, the first is {}; \
+         drop --in-place for it or lower the RAM asked for the next kernel",
+        ranges.bytes(), ranges.count(),
+        ranges.iter().next().map_or_else(String::new, |r| r.to_string())
+    )]
+    FixedMustMove {
+        /// The pages.
+        ranges: RangeSet,
+    },
+    /// Kept pages, heads and the next kernel's RAM are more than there is.
+    #[error(
+        "too little memory: kept pages and what belongs to them need {needed} bytes in spans, \
+         {available} can be had beside the next kernel's RAM; {} bytes are missing: \
+         keep less or lower --reserve-ram", needed.saturating_sub(*available)
+    )]
+    TooLittleRam {
+        /// Bytes that spans must have.
+        needed: u64,
+        /// Bytes that spans can have.
+        available: u64,
+    },
+    /// A part fits nowhere.
+    #[error(
+        "no place for {part}: {len} bytes in one piece are needed below {below:#x}, \
+         the largest piece that may be used has {largest}"
+    )]
+    NoPlace {
+        /// What.
+        part: Part,
+        /// Its length in bytes.
+        len: u64,
+        /// Where it must end.
+        below: u64,
+        /// The largest piece in bytes.
+        largest: u64,
+    },
+    /// In-place pages lie too far apart.
+    #[error("in-place memory needs at least {needed} spans, at most {max} are allowed")]
+    TooManySpans {
+        /// Spans needed.
+        needed: usize,
+        /// Spans allowed.
+        max: usize,
+    },
+    /// The memory map would be too long.
+    #[error("the next kernel's memory map would have {needed} entries, at most {max} fit")]
+    TooManyEntries {
+        /// Entries needed.
+        needed: usize,
+        /// Entries allowed.
+        max: usize,
+    },
+    /// More is staged in spans than the request said.
+    #[error("{missing} bytes find no free page in the spans: too much is staged there")]
+    NoDestination {
+        /// Bytes without a destination.
+        missing: u64,
+    },
+}

@@ -1,0 +1,191 @@
+//! From granules to spans that hold everything: heads in place, free pages for every move.
+
+use crate::cover::{Limits, NoCover, cover, grow};
+use crate::stretch::{Stretch, ground};
+use crate::{GRANULE, Part, PlanError, Request, SPAN_HEAD_BYTES};
+use physmem::{PAGE_SIZE, PhysRange, RangeSet};
+
+/// Spans, before it is known where the next kernel goes.
+#[derive(Clone, Debug)]
+pub(crate) struct Spans {
+    /// The spans; no two touch.
+    pub(crate) set: RangeSet,
+    /// Kept bytes that must move.
+    pub(crate) displaced: u64,
+}
+
+/// A request with what all steps need of it.
+#[derive(Debug)]
+pub(crate) struct Ground<'a> {
+    pub(crate) request: &'a Request<'a>,
+    pub(crate) limits: Limits,
+    kept: u64,
+}
+
+impl<'a> Ground<'a> {
+    pub(crate) fn new(request: &'a Request<'a>) -> Self {
+        let ram = request.map.ram().bytes();
+        let spare = request.max_entries.saturating_sub(request.map.entries().len());
+        let limits = Limits {
+            budget: ram.saturating_sub(request.reserve_ram) & !(GRANULE - 1),
+            spans: request.max_spans.min((spare / 2).max(1)),
+            stay_price: request.stay_price,
+        };
+        Self { request, limits, kept: request.keep.bytes() }
+    }
+
+    /// The spans to make of these stretches.
+    pub(crate) fn spans(&self, stretches: &[Stretch]) -> Result<Spans, PlanError> {
+        let all = ground(stretches);
+        let outside = self.request.fixed.subtract(&all);
+        if !outside.is_empty() {
+            return Err(PlanError::FixedMustMove { ranges: outside });
+        }
+        let mut set = cover(stretches, self.limits).map_err(|no| match no {
+            NoCover::Spans => PlanError::TooManySpans {
+                needed: self.request.fixed.align_outward(GRANULE).count(),
+                max: self.limits.spans,
+            },
+            NoCover::Bytes(needed) => {
+                PlanError::TooLittleRam { needed, available: self.limits.budget }
+            }
+        })?;
+        // Longer spans may get other heads, which may displace a little more.
+        for _ in 0..4 {
+            set = self.fit_heads(&all, set)?;
+            let missing = self.missing(&set);
+            if missing == 0 {
+                let displaced = self.displaced(&set);
+                return Ok(Spans { set, displaced });
+            }
+            let needed = set.bytes() + missing;
+            if grow(stretches, &mut set, missing, self.limits) > 0 {
+                return Err(PlanError::TooLittleRam { needed, available: set.bytes() });
+            }
+        }
+        let missing = self.missing(&set);
+        Err(PlanError::TooLittleRam { needed: set.bytes() + missing, available: set.bytes() })
+    }
+
+    /// The heads of spans: the region's metadata in the first, [`SPAN_HEAD_BYTES`] in the others.
+    pub(crate) fn heads(&self, spans: &RangeSet) -> RangeSet {
+        let head = |(i, s): (usize, PhysRange)| PhysRange::from_len(s.start(), self.head_len(i));
+        spans.iter().enumerate().filter_map(|i| head(i).ok()).collect()
+    }
+
+    pub(crate) fn head_len(&self, span: usize) -> u64 {
+        let len = if span == 0 { self.request.head_bytes } else { SPAN_HEAD_BYTES };
+        len.next_multiple_of(PAGE_SIZE)
+    }
+
+    /// Kept bytes that are outside of the spans or under their heads.
+    pub(crate) fn displaced(&self, spans: &RangeSet) -> u64 {
+        let stays = spans.subtract(&self.heads(spans));
+        self.kept - stays.iter().map(|r| self.request.keep.bytes_within(r)).sum::<u64>()
+    }
+
+    /// How many bytes the spans lack to take all that must move.
+    fn missing(&self, spans: &RangeSet) -> u64 {
+        let displaced = self.displaced(spans);
+        if spans.is_empty() {
+            return displaced + self.head_len(0);
+        }
+        if displaced == 0 {
+            return 0;
+        }
+        let r = self.request;
+        let free: u64 = spans
+            .subtract(&self.heads(spans))
+            .iter()
+            .map(|s| {
+                let used =
+                    r.keep.bytes_within(s) + r.avoid.align_outward(PAGE_SIZE).bytes_within(s);
+                s.len().saturating_sub(used)
+            })
+            .sum();
+        let mover = r.mover_bytes.next_multiple_of(PAGE_SIZE);
+        let staged = r.staged_bytes.next_multiple_of(PAGE_SIZE);
+        (displaced + staged + mover).saturating_sub(free)
+    }
+
+    /// Moves the start of each span to where its head displaces least. A span that cannot have a
+    /// head is given up.
+    fn fit_heads(&self, all: &RangeSet, mut spans: RangeSet) -> Result<RangeSet, PlanError> {
+        let mut i = 0;
+        while let Some(&span) = spans.as_slice().get(i) {
+            let rest = spans.subtract(&RangeSet::from(span));
+            if let Some(better) = self.fit_head(i, span, all, &rest) {
+                spans = rest.union(&RangeSet::from(better));
+                i += 1;
+                continue;
+            }
+            let stuck: RangeSet = self.request.fixed.within(span).collect();
+            if !stuck.is_empty() {
+                return Err(PlanError::FixedMustMove { ranges: stuck });
+            }
+            spans = rest;
+        }
+        Ok(spans)
+    }
+
+    /// The span with its start moved down into free granules, else up, so that its head fits.
+    fn fit_head(
+        &self,
+        i: usize,
+        span: PhysRange,
+        all: &RangeSet,
+        rest: &RangeSet,
+    ) -> Option<PhysRange> {
+        let head = self.head_len(i);
+        let room = self.limits.budget.saturating_sub(rest.bytes());
+        let low = (0..=head.div_ceil(GRANULE)).map_while(|n| {
+            let start = span.start().checked_sub(n * GRANULE)?;
+            // What is added must be a granule, and must not reach the span below.
+            let free = n == 0
+                || all.contains_range(PhysRange::from_len(start, GRANULE).ok()?)
+                    && start > 0
+                    && !rest.contains(start)
+                    && !rest.contains(start - 1);
+            free.then_some(start)
+        });
+        let candidates = low.filter_map(|start| {
+            let end = span.end().max((start + head).next_multiple_of(GRANULE));
+            let whole = PhysRange::new(start, end).ok()?;
+            let fits = whole.len() <= room && all.contains_range(whole) && !rest.overlaps(whole);
+            let under = self.under_head(start, head).filter(|_| fits)?;
+            let won = PhysRange::new(start + head, span.start())
+                .map_or(0, |r| self.request.keep.bytes_within(r));
+            let price = (whole.len() - span.len()) / self.request.stay_price;
+            Some(((under + price).saturating_sub(won), whole.len(), whole))
+        });
+        candidates.min_by_key(|&(moved, len, _)| (moved, len)).map(|c| c.2).or_else(|| {
+            let up = (1..span.len() / GRANULE).map(|n| span.start() + n * GRANULE);
+            let start = up
+                .take_while(|&start| !self.fixed_in(span.start(), start))
+                .filter(|start| start + head <= span.end())
+                .find(|&start| self.under_head(start, head).is_some())?;
+            PhysRange::new(start, span.end()).ok()
+        })
+    }
+
+    fn fixed_in(&self, start: u64, end: u64) -> bool {
+        PhysRange::new(start, end).is_ok_and(|r| self.request.fixed.overlaps(r))
+    }
+
+    /// Kept bytes under a head, or `None` where no head may be.
+    pub(crate) fn under_head(&self, start: u64, len: u64) -> Option<u64> {
+        let head = PhysRange::from_len(start, len).ok()?;
+        let r = self.request;
+        (!r.fixed.overlaps(head) && !r.avoid.overlaps(head)).then(|| r.keep.bytes_within(head))
+    }
+
+    /// The error for a head that fits nowhere.
+    pub(crate) fn no_head(&self, all: &RangeSet) -> PlanError {
+        PlanError::NoPlace {
+            part: Part::Head,
+            len: self.head_len(0),
+            below: all.hull().map_or(0, PhysRange::end),
+            largest: all.iter().map(PhysRange::len).max().unwrap_or(0),
+        }
+    }
+}

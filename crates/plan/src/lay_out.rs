@@ -1,0 +1,76 @@
+//! The plan, step by step.
+
+use crate::ground::Ground;
+use crate::layout::{Figures, Layout, first_blocks};
+use crate::place::{Placed, place, place_mover};
+use crate::stretch::below_4g;
+use crate::{GRANULE, Part, PlanError, Request};
+use physmem::{PAGE_SIZE, PhysRange};
+
+/// Decides where everything goes.
+///
+/// # Errors
+///
+/// [`PlanError`] says what does not fit, and how much is missing.
+pub fn lay_out(request: &Request<'_>) -> Result<Layout, PlanError> {
+    request.check()?;
+    let ground = Ground::new(request);
+    let placed = place(&ground)?;
+    let mover = place_mover(&ground, &placed)?;
+    finish(&ground, &placed, mover)
+}
+
+fn finish(ground: &Ground<'_>, placed: &Placed, mover: PhysRange) -> Result<Layout, PlanError> {
+    let r = ground.request;
+    let set = &placed.spans.set;
+    let spans = set.as_slice().to_vec();
+    let heads = ground.heads(set);
+    let part = |part| {
+        let none = PlanError::NoPlace { part, len: 0, below: 0, largest: 0 };
+        placed.part(part).ok_or(none)
+    };
+    let first = spans.first().ok_or_else(|| ground.no_head(set))?;
+    let head =
+        PhysRange::from_len(first.start(), ground.head_len(0)).map_err(|_| ground.no_head(set))?;
+    let displaced = r.keep.subtract(&set.subtract(&heads));
+    let ram = r.map.ram().subtract(set);
+    let in_spans: u64 = set.bytes();
+    let figures = Figures {
+        kept: r.keep.bytes(),
+        displaced: displaced.bytes(),
+        waste: in_spans - heads.bytes() - r.keep.bytes(),
+        ram: ram.bytes(),
+        low_ram: below_4g(&ram).bytes(),
+        ram_above: spans.last().map_or(0, |last| {
+            ram.iter().map(|r| r.end().saturating_sub(r.start().max(last.end()))).sum()
+        }),
+        returnable: spans.iter().map(|&s| returnable(s, r.memory_block)).sum(),
+    };
+    let layout = Layout {
+        head,
+        window: part(Part::Window)?,
+        initrd: placed.part(Part::Initrd),
+        boot_block: part(Part::BootBlock)?,
+        mover,
+        low_ram: placed.part(Part::LowRam),
+        displaced,
+        figures,
+        first_blocks: first_blocks(&spans),
+        avoid: r.avoid.align_outward(PAGE_SIZE),
+        spans,
+    };
+    let needed = layout.next_map(r.map).entries().len();
+    if needed > r.max_entries {
+        return Err(PlanError::TooManyEntries { needed, max: r.max_entries });
+    }
+    Ok(layout)
+}
+
+/// Whole memory blocks behind the first 2 MiB, which the device-dax info block takes
+/// (`drivers/nvdimm/pfn_devs.c`: data begins at ALIGN(start + 8 KiB, 2 MiB)).
+fn returnable(span: PhysRange, block: u64) -> u64 {
+    PhysRange::new(span.start() + GRANULE, span.end())
+        .ok()
+        .and_then(|data| data.align_inward(block))
+        .map_or(0, PhysRange::len)
+}

@@ -1,0 +1,276 @@
+//! Random machines, and what must hold of every plan.
+
+use physmem::{E820Entry, E820Type, MemoryMap, PAGE_SIZE, PhysRange, RangeSet};
+use plan::{FOUR_GIB, GRANULE, KernelNeeds, LOW_LIMIT, Layout, MoveRun, Request, SPAN_HEAD_BYTES};
+use proptest::prelude::*;
+
+pub(crate) const MIB: u64 = 1 << 20;
+
+/// A request that owns what it speaks of.
+#[derive(Clone, Debug)]
+pub(crate) struct Machine {
+    pub(crate) map: MemoryMap,
+    pub(crate) keep: RangeSet,
+    pub(crate) fixed: RangeSet,
+    pub(crate) avoid: RangeSet,
+    pub(crate) staged_bytes: u64,
+    pub(crate) init_size: u64,
+    pub can_be_above_4g: bool,
+    pub(crate) initrd_bytes: u64,
+    pub(crate) mover_bytes: u64,
+    pub(crate) head_bytes: u64,
+    pub(crate) reserve_ram: u64,
+    pub(crate) low_ram: u64,
+    pub(crate) max_spans: usize,
+    pub(crate) stay_price: u64,
+    pub(crate) seed: u64,
+}
+
+impl Machine {
+    pub(crate) fn request(&self) -> Request<'_> {
+        Request {
+            map: &self.map,
+            keep: &self.keep,
+            fixed: &self.fixed,
+            avoid: &self.avoid,
+            kernel: KernelNeeds {
+                init_size: self.init_size,
+                alignment: 2 * MIB,
+                min_addr: 16 * MIB,
+                can_be_above_4g: self.can_be_above_4g,
+            },
+            initrd_bytes: self.initrd_bytes,
+            initrd_max_addr: u64::from(u32::MAX) >> 1,
+            boot_block_bytes: 20_000,
+            mover_bytes: self.mover_bytes,
+            head_bytes: self.head_bytes,
+            staged_bytes: self.staged_bytes,
+            reserve_ram: self.reserve_ram,
+            low_ram: self.low_ram,
+            memory_block: 128 * MIB,
+            max_spans: self.max_spans,
+            max_entries: 128,
+            stay_price: self.stay_price,
+            seed: self.seed,
+        }
+    }
+}
+
+pub(crate) fn range(start: u64, end: u64) -> PhysRange {
+    PhysRange::new(start, end).unwrap()
+}
+
+pub(crate) fn map(entries: &[(u64, u64, E820Type)]) -> MemoryMap {
+    let entry = |&(start, end, kind)| E820Entry { range: range(start, end), kind };
+    MemoryMap::from_entries(entries.iter().map(entry))
+}
+
+/// 1 MiB without holes, RAM with holes, earlier regions and ragged ends, more RAM above 4 GiB.
+fn maps() -> impl Strategy<Value = MemoryMap> {
+    let hole = (
+        0..120u64,
+        1..3000u64,
+        prop_oneof![Just(E820Type::Reserved), Just(E820Type::Pram), Just(E820Type::AcpiNvs),],
+    );
+    (40..160u64, 0..80u64, 0..512u64, proptest::collection::vec(hole, 0..4)).prop_map(
+        |(low, high, ragged, holes)| {
+            let mut map = map(&[(0, 0x9fc00, E820Type::Ram)]);
+            let low_end = low * GRANULE - ragged * PAGE_SIZE;
+            map.overlay(range(LOW_LIMIT, low_end), E820Type::Ram);
+            if high > 0 {
+                let end = FOUR_GIB + high * GRANULE + ragged * PAGE_SIZE;
+                map.overlay(range(FOUR_GIB, end), E820Type::Ram);
+            }
+            for (at, pages, kind) in holes {
+                let start = at * GRANULE + GRANULE / 2 * (pages % 3);
+                let end = match kind {
+                    E820Type::Pram => start.next_multiple_of(GRANULE) + GRANULE,
+                    _ => start + pages % 700 * PAGE_SIZE + PAGE_SIZE,
+                };
+                let start = if kind == E820Type::Pram { end - GRANULE } else { start };
+                if start >= LOW_LIMIT {
+                    map.overlay(range(start, end), kind);
+                }
+            }
+            map
+        },
+    )
+}
+
+/// Pages of a map's RAM: single ones, runs, and nearly everything.
+fn pages_of(map: &MemoryMap) -> impl Strategy<Value = RangeSet> + use<> {
+    let ram = map.ram().subtract(&RangeSet::from(range(0, LOW_LIMIT))).align_inward(PAGE_SIZE);
+    let top = ram.hull().unwrap().end() / PAGE_SIZE;
+    let low_top = top.min(FOUR_GIB / PAGE_SIZE).min(90_000);
+    let page =
+        prop_oneof![3 => 256..low_top, 1 => FOUR_GIB / PAGE_SIZE..(FOUR_GIB / PAGE_SIZE + 40_000)];
+    let len = prop_oneof![4 => 1..4u64, 3 => 4..600u64, 2 => 600..9000u64];
+    let run = (page, len).prop_map(|(p, l)| PhysRange::from_pfn(p, l).unwrap());
+    let some = proptest::collection::vec(run.clone(), 0..60);
+    let but = proptest::collection::vec(run, 5..40);
+    prop_oneof![
+        4 => some.prop_map(|runs| runs.into_iter().collect::<RangeSet>()),
+        1 => but.prop_map(move |holes| {
+            RangeSet::from(range(0, top * PAGE_SIZE)).subtract(&holes.into_iter().collect())
+        }),
+    ]
+    .prop_map(move |set| set.intersect(&ram))
+}
+
+pub(crate) fn machines() -> impl Strategy<Value = Machine> {
+    maps()
+        .prop_flat_map(|map| {
+            let (keep, avoid) = (pages_of(&map), pages_of(&map));
+            (Just(map), keep, avoid)
+        })
+        .prop_flat_map(|(map, keep, avoid)| {
+            let needs = (
+                prop_oneof![3 => Just(0usize), 1 => 1..6usize],
+                prop_oneof![3 => Just(0u64), 1 => 1..6u64],
+                8..40u64,
+                any::<bool>(),
+                0..24u64,
+                0..60u64,
+            );
+            let limits = (
+                1..9usize,
+                prop_oneof![Just(u64::MAX), 1..600u64],
+                prop_oneof![1..40u64, 500..3000u64],
+                0..100u64,
+                prop_oneof![Just(0u64), 1..24u64],
+                any::<u64>(),
+                0..1000u64,
+            );
+            (Just((map, keep, avoid)), needs, limits)
+        })
+        .prop_map(|((map, keep, avoid), needs, limits)| {
+            let (fixed, avoided, init, can_be_above_4g, initrd, reserve) = needs;
+            let (max_spans, stay_price, head, mover, low, seed, staged) = limits;
+            let few = |r: PhysRange| PhysRange::from_len(r.start(), r.len().min(8 * PAGE_SIZE));
+            let avoided = usize::try_from(avoided).unwrap();
+            Machine {
+                fixed: keep.iter().skip(3).step_by(7).take(fixed).collect(),
+                avoid: avoid.iter().take(avoided).filter_map(|r| few(r).ok()).collect(),
+                map,
+                keep,
+                staged_bytes: staged * PAGE_SIZE,
+                init_size: init * MIB + 0x123,
+                can_be_above_4g,
+                initrd_bytes: initrd * MIB,
+                mover_bytes: 64 << 10 | mover << 12,
+                head_bytes: head * PAGE_SIZE,
+                reserve_ram: reserve * 2 * MIB,
+                low_ram: low * MIB,
+                max_spans,
+                stay_price,
+                seed,
+            }
+        })
+}
+
+/// Everything that must hold of every plan.
+pub(crate) fn check(machine: &Machine, layout: &Layout) {
+    let m = machine;
+    let r = m.request();
+    let ram = m.map.ram();
+    let spans: RangeSet = layout.spans.iter().copied().collect();
+    let total = ram.bytes();
+
+    // Spans are aligned, apart, inside of RAM, few; nothing below 1 MiB.
+    assert!((1..=m.max_spans).contains(&layout.spans.len()));
+    assert_eq!(spans.as_slice(), layout.spans, "ascending and apart");
+    assert!(layout.spans.iter().all(|s| s.is_aligned(GRANULE) && s.start() >= LOW_LIMIT));
+    assert!(spans.subtract(&ram).is_empty());
+
+    // All RAM is kept, and the next kernel has its share.
+    let next = layout.next_map(&m.map);
+    assert_eq!(next.ram().union(&spans), ram);
+    assert!(!next.ram().overlaps(spans.hull().unwrap()) || next.ram().intersect(&spans).is_empty());
+    assert_eq!(next.ram().bytes(), layout.figures.ram);
+    assert!(layout.figures.ram >= m.reserve_ram, "{} < {}", layout.figures.ram, m.reserve_ram);
+    assert!(next.entries().len() <= r.max_entries);
+    let devices =
+        |map: &MemoryMap| map.entries().iter().filter(|e| e.kind == E820Type::Pram).count();
+    assert_eq!(devices(&next), devices(&m.map) + layout.spans.len());
+    for e in m.map.entries().iter().filter(|e| e.kind == E820Type::Pram) {
+        assert!(next.entries().contains(e), "an earlier region stays as it is");
+    }
+
+    // Every part lies where it may and overlaps no other.
+    let mut parts = vec![layout.window, layout.boot_block, layout.mover, layout.head];
+    parts.extend(layout.initrd);
+    parts.extend(layout.low_ram);
+    for (i, a) in parts.iter().enumerate() {
+        assert!(ram.contains_range(*a) && a.start() >= LOW_LIMIT, "{a:?}");
+        assert!(a.is_aligned(PAGE_SIZE) && !m.avoid.overlaps(*a), "{a:?}");
+        assert!(parts[i + 1..].iter().all(|b| !a.overlaps(*b)), "{a:?} in {parts:?}");
+    }
+    let beside = [Some(layout.window), Some(layout.boot_block), layout.initrd, layout.low_ram];
+    assert!(beside.into_iter().flatten().all(|p| !spans.overlaps(p)));
+    let (w, k) = (layout.window, r.kernel);
+    assert!(w.start().is_multiple_of(k.alignment) && w.start() >= k.min_addr);
+    assert!(w.len() >= k.init_size && (k.can_be_above_4g || w.end() <= FOUR_GIB));
+    assert!(layout.boot_block.len() >= r.boot_block_bytes && layout.boot_block.end() <= FOUR_GIB);
+    assert_eq!(layout.initrd.map_or(0, PhysRange::len), m.initrd_bytes);
+    assert!(layout.initrd.is_none_or(|i| i.end() - 1 <= r.initrd_max_addr));
+    let low = layout.low_ram.map_or(0, |l| if l.end() <= FOUR_GIB { l.len() } else { 0 });
+    assert_eq!(low, m.low_ram);
+    assert!(layout.mover.len() >= m.mover_bytes && !m.keep.overlaps(layout.mover));
+    assert_eq!(layout.head.start(), layout.spans[0].start());
+    assert!(layout.head.len() >= m.head_bytes && layout.spans[0].contains_range(layout.head));
+
+    // Displaced is just what cannot stay; in-place pages can.
+    let heads = heads(layout);
+    let stays = m.keep.intersect(&spans).subtract(&heads);
+    assert_eq!(layout.displaced, m.keep.subtract(&stays));
+    assert!(layout.displaced.intersect(&m.fixed).is_empty());
+    assert!(heads.intersect(&m.avoid).is_empty());
+
+    let f = layout.figures;
+    assert_eq!((f.kept, f.displaced), (m.keep.bytes(), layout.displaced.bytes()));
+    assert_eq!(f.waste + f.kept + heads.bytes(), spans.bytes());
+    assert_eq!(f.ram + spans.bytes(), total);
+    assert!(f.returnable <= spans.bytes());
+
+    // Region blocks and addresses are each other's inverse.
+    let mut block = 0;
+    for s in &layout.spans {
+        for at in [s.start(), s.start() + GRANULE / 2, s.end() - PAGE_SIZE] {
+            let b = block + (at - s.start()) / PAGE_SIZE;
+            assert_eq!(layout.region_block_of(at), Some(b));
+            assert_eq!(layout.phys_of_block(b), Some(at));
+        }
+        block += s.pages();
+    }
+    assert_eq!(layout.region_blocks(), block);
+    assert_eq!(layout.phys_of_block(block), None);
+    assert_eq!(layout.region_block_of(layout.window.start()), None);
+}
+
+/// The heads of all spans.
+pub(crate) fn heads(layout: &Layout) -> RangeSet {
+    let later = layout.spans[1..].iter().map(|s| PhysRange::from_len(s.start(), SPAN_HEAD_BYTES));
+    later.map(Result::unwrap).chain([layout.head]).collect()
+}
+
+/// Every displaced page has one destination, and nothing else is there.
+pub(crate) fn check_moves(
+    machine: &Machine,
+    layout: &Layout,
+    staged: &RangeSet,
+    moves: &[MoveRun],
+) {
+    let from = |m: &MoveRun| PhysRange::from_len(m.from, m.len).unwrap();
+    let to = |m: &MoveRun| PhysRange::from_len(m.to, m.len).unwrap();
+    let (sources, targets): (RangeSet, RangeSet) =
+        (moves.iter().map(from).collect(), moves.iter().map(to).collect());
+    let bytes: u64 = moves.iter().map(|m| m.len).sum();
+    assert_eq!(sources, layout.displaced);
+    assert_eq!((sources.bytes(), targets.bytes()), (bytes, bytes), "nothing twice");
+    let spans: RangeSet = layout.spans.iter().copied().collect();
+    assert!(targets.subtract(&spans).is_empty());
+    let parts: RangeSet = [layout.window, layout.boot_block, layout.mover].into_iter().collect();
+    for taken in [&machine.keep, &machine.avoid, staged, &heads(layout), &parts] {
+        assert!(targets.intersect(taken).is_empty());
+    }
+}
