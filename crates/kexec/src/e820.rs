@@ -1,0 +1,141 @@
+//! The memory map as the next kernel reads it: 128 entries in the zero page, the rest in a
+//! `SETUP_E820_EXT` node.
+//!
+//! The entries are a partition in ascending order, so a RAM entry never covers a span that only
+//! the extension names. That matters: the kernel's physical KASLR looks at the zero page alone
+//! (`process_e820_entries`, `arch/x86/boot/compressed/kaslr.c`).
+
+use physmem::{E820Entry, MemoryMap};
+
+/// Entries that the zero page holds (`E820_MAX_ENTRIES_ZEROPAGE`, `asm/bootparam.h`).
+pub const IN_ZERO_PAGE: usize = 128;
+/// Entries that the kernel's own table holds: 128 + 3 × `MAX_NUMNODES`, with the 1024 nodes of
+/// distribution kernels (`E820_MAX_ENTRIES`, `asm/e820/types.h`). It drops what comes after.
+pub const LIMIT: usize = 3200;
+/// Bytes in `struct boot_e820_entry`: address, size, type; packed.
+pub(crate) const ENTRY_BYTES: usize = 20;
+
+/// Why the next kernel cannot be told this map.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum E820Error {
+    /// More entries than the kernel keeps.
+    #[error(
+        "the memory map has {0} entries, but the next kernel keeps only {LIMIT} and would lose \
+         the rest; use fewer, larger spans"
+    )]
+    TooMany(usize),
+    /// A map without RAM.
+    #[error("the memory map names no RAM; nothing could boot with it")]
+    NoRam,
+}
+
+/// A map in the boot protocol's form.
+#[derive(Clone, Copy, Debug)]
+pub struct E820Table<'a> {
+    entries: &'a [E820Entry],
+}
+
+impl<'a> E820Table<'a> {
+    /// Checks that the next kernel can hold `map`.
+    pub fn new(map: &'a MemoryMap) -> Result<Self, E820Error> {
+        let entries = map.entries();
+        if entries.len() > LIMIT {
+            return Err(E820Error::TooMany(entries.len()));
+        }
+        if map.ram().is_empty() {
+            return Err(E820Error::NoRam);
+        }
+        Ok(Self { entries })
+    }
+
+    /// How many entries the zero page takes.
+    pub fn count_in_zero_page(&self) -> u8 {
+        u8::try_from(self.entries.len().min(IN_ZERO_PAGE)).expect("128 fits in a byte")
+    }
+
+    /// The bytes of `e820_table` in the zero page.
+    pub fn zero_page(&self) -> Vec<u8> {
+        encode(&self.entries[..self.entries.len().min(IN_ZERO_PAGE)])
+    }
+
+    /// The payload of the `SETUP_E820_EXT` node, empty where none is needed.
+    pub fn extension(&self) -> Vec<u8> {
+        encode(self.entries.get(IN_ZERO_PAGE..).unwrap_or_default())
+    }
+
+    /// Where RAM ends that starts at or below 1 MiB and goes past it, in KiB above 1 MiB: what
+    /// old BIOS calls would have answered.
+    pub(crate) fn kib_above_first_mib(&self) -> u64 {
+        const MIB: u64 = 1 << 20;
+        self.entries
+            .iter()
+            .filter(|e| e.kind == physmem::E820Type::Ram)
+            .find(|e| e.range.start() <= MIB && e.range.end() > MIB)
+            .map_or(0, |e| ((e.range.end() - 1) >> 10) - (MIB >> 10))
+    }
+}
+
+fn encode(entries: &[E820Entry]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(entries.len() * ENTRY_BYTES);
+    for e in entries {
+        bytes.extend(e.range.start().to_le_bytes());
+        bytes.extend(e.range.len().to_le_bytes());
+        bytes.extend(e.kind.number().to_le_bytes());
+    }
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use physmem::{E820Type, PhysRange, RangeSet};
+
+    const MIB: u64 = 1 << 20;
+
+    /// RAM with `holes` spans of 2 MiB, 2 MiB apart, from 1 GiB on.
+    pub(crate) fn riddled(holes: u64) -> MemoryMap {
+        let range = |start, len| PhysRange::from_len(start, len).unwrap();
+        let mut map = MemoryMap::default();
+        map.overlay(range(0, 0x9fc00), E820Type::Ram);
+        map.overlay(range(MIB, 64 << 30), E820Type::Ram);
+        let spans: Vec<_> = (0..holes).map(|i| range((1 << 30) + i * 4 * MIB, 2 * MIB)).collect();
+        map.overlay_all(&spans, E820Type::Pram);
+        map
+    }
+
+    fn decode(bytes: &[u8]) -> Vec<E820Entry> {
+        let (entries, rest) = bytes.as_chunks::<ENTRY_BYTES>();
+        assert!(rest.is_empty());
+        let number = |b: &[u8]| u64::from_le_bytes(b.try_into().unwrap());
+        let entry = |b: &[u8; ENTRY_BYTES]| E820Entry {
+            range: PhysRange::from_len(number(&b[..8]), number(&b[8..16])).unwrap(),
+            kind: E820Type::from_number(u32::from_le_bytes(b[16..].try_into().unwrap())),
+        };
+        entries.iter().map(entry).collect()
+    }
+
+    #[test]
+    fn ram_in_the_zero_page_covers_no_span_of_the_extension() {
+        for holes in [0, 1, 62, 63, 64, 500, 1598] {
+            let map = riddled(holes);
+            let table = E820Table::new(&map).unwrap();
+            let (first, rest) = (decode(&table.zero_page()), decode(&table.extension()));
+            assert_eq!(first.len(), usize::from(table.count_in_zero_page()));
+            let set = |entries: &[E820Entry], kind| -> RangeSet {
+                entries.iter().filter(|e| e.kind == kind).map(|e| e.range).collect()
+            };
+            let known_late = set(&rest, E820Type::Pram);
+            assert!(set(&first, E820Type::Ram).intersect(&known_late).is_empty());
+            let all: Vec<_> = first.into_iter().chain(rest).collect();
+            assert_eq!(all, map.entries());
+        }
+    }
+
+    #[test]
+    fn refuses_what_the_kernel_would_drop() {
+        let map = riddled(1600);
+        let found = map.entries().len();
+        assert_eq!(E820Table::new(&map).unwrap_err(), E820Error::TooMany(found));
+        assert_eq!(E820Table::new(&MemoryMap::default()).unwrap_err(), E820Error::NoRam);
+    }
+}
