@@ -1,0 +1,314 @@
+//! The last proof before the jump: that the moves, made in order, lose nothing.
+//!
+//! | what | must |
+//! |---|---|
+//! | a destination | not be read by the same or a later move |
+//! | | not be another move's destination |
+//! | | miss kept pages, list pages and the mover segment |
+//! | | lie in a span (preserved, metadata) or in the next kernel's RAM (kernel) |
+//! | | miss the kernel window, but for the payload's own move |
+//! | a kept page | lie in a span |
+//! | a source | lie in known memory, and miss the mover segment: the old kernel writes that first |
+//! | list pages | lie in known memory, miss the mover segment |
+//! | mover segment | lie in the next kernel's RAM, miss the kernel window |
+//!
+//! *Span* and *RAM* are what the next kernel's memory map says; its first MiB is never touched.
+//! The whole takes O(n log n) for n moves.
+
+use crate::moves::Moves;
+use mover_abi::Move;
+use physmem::{E820Type, MemoryMap, PAGE_SIZE, PhysRange, RangeSet};
+use std::collections::BinaryHeap;
+use std::fmt;
+
+/// Boot code of the next kernel writes here (`arch/x86/boot/compressed/pgtable_64.c`).
+const FIRST_MIB: u64 = 1 << 20;
+
+/// What lies where at the moment of the jump.
+#[derive(Clone, Copy, Debug)]
+pub struct Scene<'a> {
+    /// The next kernel's memory map.
+    pub map: &'a MemoryMap,
+    /// Preserved pages that keep their place.
+    pub kept: &'a RangeSet,
+    /// The pages of the move list.
+    pub list_pages: &'a RangeSet,
+    /// The mover segment.
+    pub mover: PhysRange,
+    /// The kernel window, `[load, load + init_size)`.
+    pub window: PhysRange,
+    /// The part of the window that the payload's pages fill.
+    pub payload: PhysRange,
+}
+
+/// A move, and which one it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Nth {
+    /// Counted from 0 over all phases.
+    pub index: usize,
+    /// The move.
+    pub of: Move,
+}
+
+impl fmt::Display for Nth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { index, of: Move { from, to, len } } = self;
+        write!(f, "move {index} ({len:#x} bytes, {from:#x} to {to:#x})")
+    }
+}
+
+/// Things that no destination may touch, and some no source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Untouchable {
+    /// A preserved page that keeps its place.
+    Kept,
+    /// A page of the move list.
+    ListPage,
+    /// The mover segment.
+    Mover,
+    /// The kernel window.
+    Window,
+}
+
+impl fmt::Display for Untouchable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Kept => "preserved pages that keep their place",
+            Self::ListPage => "the move list",
+            Self::Mover => "the mover segment",
+            Self::Window => "the kernel window",
+        })
+    }
+}
+
+/// How the moves would lose something. Each of these is a defect of the plan, not of the machine.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unsafe {
+    /// Not whole pages, nothing, or past the end of the address space.
+    #[error("{0} is no copy of whole pages")]
+    Malformed(Nth),
+    /// A move destroys what is still needed.
+    #[error("{writer} writes {at}, which {reader} still has to read")]
+    Overwrites {
+        /// The earlier move.
+        writer: Nth,
+        /// The later one, or the same.
+        reader: Nth,
+        /// What both touch.
+        at: PhysRange,
+    },
+    /// Two moves to one place.
+    #[error("{first} and {second} both write {at}")]
+    SamePlace {
+        /// One.
+        first: Nth,
+        /// The other.
+        second: Nth,
+        /// What both write.
+        at: PhysRange,
+    },
+    /// A move writes what must stay.
+    #[error("{writer} writes {at}, where {what} lie")]
+    Hits {
+        /// The move.
+        writer: Nth,
+        /// What is there.
+        what: Untouchable,
+        /// What it would destroy.
+        at: PhysRange,
+    },
+    /// A move goes where its phase may not.
+    #[error("{0} does not end in a span; the next kernel would use that memory as its own")]
+    NotInSpan(Nth),
+    /// A kernel move goes where it may not.
+    #[error("{0} does not end in the next kernel's RAM above 1 MiB")]
+    NotInRam(Nth),
+    /// A source that is not memory.
+    #[error("{0} reads what the memory map does not know as memory")]
+    SourceUnknown(Nth),
+    /// A source under the mover segment.
+    #[error("{0} reads from the mover segment, which is written before it")]
+    SourceUnderMover(Nth),
+    /// Something that lies wrong itself.
+    #[error("{what} at {at}: {why}")]
+    Misplaced {
+        /// What.
+        what: Untouchable,
+        /// Where.
+        at: PhysRange,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+}
+
+impl Scene<'_> {
+    /// Goes through all moves and says what would be lost, if anything.
+    pub fn check(&self, moves: &Moves) -> Result<(), Unsafe> {
+        let first_mib = PhysRange::new(0, FIRST_MIB).expect("not empty").into();
+        let spans = self.map.of_type(E820Type::Pram).subtract(&first_mib);
+        let ram = self.map.ram().subtract(&first_mib);
+        let memory = ram.union(&spans);
+        self.check_scene(&spans, &ram, &memory)?;
+
+        let first_of_kernel = moves.preserved.len() + moves.metadata.len();
+        let moves = Ranges::of(moves)?;
+        for (index, (&from, &to)) in moves.from.iter().zip(&moves.to).enumerate() {
+            let nth = || moves.nth(index);
+            if !memory.contains_range(from) {
+                return Err(Unsafe::SourceUnknown(nth()));
+            }
+            if from.overlaps(self.mover) {
+                return Err(Unsafe::SourceUnderMover(nth()));
+            }
+            if index < first_of_kernel && !spans.contains_range(to) {
+                return Err(Unsafe::NotInSpan(nth()));
+            }
+            if index >= first_of_kernel && !ram.contains_range(to) {
+                return Err(Unsafe::NotInRam(nth()));
+            }
+            let hit = |what, at| Err(Unsafe::Hits { writer: nth(), what, at });
+            if let Some(at) = self.kept.first_overlap(to) {
+                return hit(Untouchable::Kept, at);
+            }
+            if let Some(at) = self.list_pages.first_overlap(to) {
+                return hit(Untouchable::ListPage, at);
+            }
+            if let Some(at) = to.intersect(self.mover) {
+                return hit(Untouchable::Mover, at);
+            }
+            if let Some(at) = to.intersect(self.window)
+                && !self.payload.contains_range(to)
+            {
+                return hit(Untouchable::Window, at);
+            }
+        }
+        moves.check_order()
+    }
+
+    fn check_scene(
+        &self,
+        spans: &RangeSet,
+        ram: &RangeSet,
+        memory: &RangeSet,
+    ) -> Result<(), Unsafe> {
+        let outside = |set: &RangeSet, of: &RangeSet| set.subtract(of).iter().next();
+        let misplaced = |what, at, why| Err(Unsafe::Misplaced { what, at, why });
+        if let Some(at) = outside(self.kept, spans) {
+            return misplaced(
+                Untouchable::Kept,
+                at,
+                "not in a span, the next kernel would use them",
+            );
+        }
+        if let Some(at) = outside(self.list_pages, memory) {
+            return misplaced(Untouchable::ListPage, at, "not in known memory above 1 MiB");
+        }
+        if let Some(at) = self.list_pages.first_overlap(self.mover) {
+            return misplaced(Untouchable::ListPage, at, "under the mover segment");
+        }
+        if !ram.contains_range(self.mover) {
+            let why = "not in the next kernel's RAM above 1 MiB";
+            return misplaced(Untouchable::Mover, self.mover, why);
+        }
+        if !ram.contains_range(self.window) {
+            let why = "not in the next kernel's RAM above 1 MiB";
+            return misplaced(Untouchable::Window, self.window, why);
+        }
+        if self.mover.overlaps(self.window) {
+            // The kernel unpacks itself with the mover's page tables still in use.
+            return misplaced(Untouchable::Mover, self.mover, "in the kernel window");
+        }
+        if !self.window.contains_range(self.payload) || self.window.start() != self.payload.start()
+        {
+            let why = "the payload does not lie at its start";
+            return misplaced(Untouchable::Window, self.window, why);
+        }
+        Ok(())
+    }
+}
+
+/// Where the moves come from and go to, in order.
+struct Ranges {
+    from: Vec<PhysRange>,
+    to: Vec<PhysRange>,
+}
+
+impl Ranges {
+    fn of(moves: &Moves) -> Result<Self, Unsafe> {
+        let mut ranges = Self { from: Vec::new(), to: Vec::new() };
+        for (index, of) in moves.in_order().enumerate() {
+            let whole =
+                |start| PhysRange::from_len(start, of.len).ok().filter(|r| r.is_aligned(PAGE_SIZE));
+            let (Some(from), Some(to)) = (whole(of.from), whole(of.to)) else {
+                return Err(Unsafe::Malformed(Nth { index, of }));
+            };
+            ranges.from.push(from);
+            ranges.to.push(to);
+        }
+        Ok(ranges)
+    }
+
+    fn nth(&self, index: usize) -> Nth {
+        let (from, to) = (self.from[index], self.to[index]);
+        Nth { index, of: Move { from: from.start(), to: to.start(), len: from.len() } }
+    }
+
+    /// No destination is written twice, and none is read by its own or a later move.
+    fn check_order(&self) -> Result<(), Unsafe> {
+        let mut writes: Vec<_> = self.to.iter().copied().zip(0..).collect();
+        writes.sort_unstable();
+        for pair in writes.windows(2) {
+            if let Some(at) = pair[0].0.intersect(pair[1].0) {
+                let (first, second) = (self.nth(pair[0].1), self.nth(pair[1].1));
+                return Err(Unsafe::SamePlace { first, second, at });
+            }
+        }
+        // Both lists ascend without overlaps: one pass finds every pair that touches.
+        let reads = self.last_readers();
+        let mut next_read = 0;
+        for &(to, writer) in &writes {
+            while reads.get(next_read).is_some_and(|r| r.0.end() <= to.start()) {
+                next_read += 1;
+            }
+            for &(read, reader) in reads[next_read..].iter().take_while(|r| r.0.start() < to.end())
+            {
+                if let Some(at) = to.intersect(read).filter(|_| reader >= writer) {
+                    let (writer, reader) = (self.nth(writer), self.nth(reader));
+                    return Err(Unsafe::Overwrites { writer, reader, at });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Everything that is read, cut into ascending disjoint pieces, each with the last move that
+    /// reads it. (One page may be read many times.)
+    fn last_readers(&self) -> Vec<(PhysRange, usize)> {
+        let mut by_start: Vec<_> = self.from.iter().copied().zip(0..).collect();
+        by_start.sort_unstable();
+        let mut pieces = Vec::with_capacity(by_start.len());
+        // The moves that read at `position`, the last of them on top; those that ended are
+        // dropped when they come up.
+        let mut reading: BinaryHeap<(usize, u64)> = BinaryHeap::new();
+        let mut position = 0;
+        let mut upcoming = by_start.into_iter().peekable();
+        loop {
+            while reading.peek().is_some_and(|&(_, end)| end <= position) {
+                reading.pop();
+            }
+            let next_start = upcoming.peek().map_or(u64::MAX, |u| u.0.start());
+            match reading.peek() {
+                Some(&(reader, end)) if position < next_start => {
+                    let until = end.min(next_start);
+                    pieces.extend(PhysRange::new(position, until).map(|piece| (piece, reader)));
+                    position = until;
+                }
+                _ => {
+                    let Some((read, index)) = upcoming.next() else { return pieces };
+                    reading.push((index, read.end()));
+                    position = read.start();
+                }
+            }
+        }
+    }
+}
