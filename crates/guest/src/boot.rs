@@ -78,7 +78,7 @@ fn mount_artifacts() -> Result<()> {
 fn start_agent() -> Result<rustix::process::Pid> {
     let child = Command::new("/proc/self/exe")
         .arg("agent")
-        .env("PATH", "/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin")
+        .env("PATH", "/opt/bin:/usr/sbin:/usr/bin")
         .env("HOME", "/root")
         .env("TERM", "dumb")
         .current_dir("/")

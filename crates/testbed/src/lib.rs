@@ -1,1 +1,33 @@
-//! Placeholder.
+//! Boots stock Debian kernels in QEMU and drives scenarios in them from outside.
+//!
+//! ```no_run
+//! # fn main() -> anyhow::Result<()> {
+//! let bed = testbed::Testbed::prepare(false, &|step| eprintln!("{step}"))?;
+//! let mut vm = bed.vm("hello", bed.kernel("6.1")?).memory_mib(768).boot()?;
+//! assert!(vm.run(["uname", "-r"])?.starts_with("6.1."));
+//! # Ok(())
+//! # }
+//! ```
+
+#![forbid(unsafe_code)]
+
+mod accel;
+mod apt;
+mod artifacts;
+mod disk;
+mod e2e;
+mod host;
+mod initramfs;
+mod modules;
+mod programs;
+mod run;
+mod sha256;
+mod testbed;
+mod vm;
+
+pub use artifacts::{KERNELS, Kernel};
+pub use e2e::e2e;
+pub use guest::protocol::Hello;
+pub use host::missing_packages;
+pub use testbed::Testbed;
+pub use vm::{APPEND, Builder, GUEST_INITRD, Hop, Output, Program, Vm};

@@ -1,0 +1,54 @@
+//! The artifacts disk: a read-only ext4 image that every guest mounts.
+//!
+//! ```text
+//! /usr               Debian's programs: kexec, memcached, e2fsck, modprobe, sh, …
+//! /boot/vmlinuz-RELEASE  /boot/config-RELEASE  /boot/initrd.img
+//! ```
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use crate::artifacts::Artifacts;
+use crate::run::run;
+
+/// Room for ext4's own blocks beside the files, in KiB.
+const SPARE_KIB: u64 = 32 * 1024;
+
+/// Makes the image at `path`.
+pub(crate) fn write(path: &Path, artifacts: &Artifacts, initrd: &Path) -> Result<()> {
+    let parent = path.parent().context("an image without a folder")?;
+    let stage = tempfile::tempdir_in(parent)?;
+    run(Command::new("cp")
+        .args(["-a", "--reflink=auto"])
+        .arg(artifacts.root().join("usr"))
+        .arg(stage.path()))?;
+    let shell = stage.path().join("usr/bin/sh");
+    if !shell.exists() {
+        // Debian makes this link in a maintainer script, which unpacking does not run.
+        std::os::unix::fs::symlink("dash", shell)?;
+    }
+    let boot = stage.path().join("boot");
+    fs::create_dir(&boot)?;
+    for kernel in &artifacts.kernels {
+        fs::copy(&kernel.image, boot.join(format!("vmlinuz-{}", kernel.release)))?;
+        fs::copy(&kernel.config, boot.join(format!("config-{}", kernel.release)))?;
+    }
+    fs::copy(initrd, boot.join("initrd.img"))?;
+
+    let used = run(Command::new("du").args(["-sk", "--apparent-size"]).arg(stage.path()))?;
+    let used: u64 = used.split_whitespace().next().context("du's output")?.parse()?;
+    let partial = path.with_extension("partial");
+    let _ = fs::remove_file(&partial);
+    // Small files fill whole blocks, hence the fifth on top.
+    let size = format!("{}k", used + used / 5 + SPARE_KIB);
+    run(Command::new("mke2fs")
+        .args(["-q", "-t", "ext4", "-O", "^has_journal", "-b", "4096", "-m", "0", "-d"])
+        .arg(stage.path())
+        .arg(&partial)
+        .arg(size)
+        .env("PATH", "/usr/sbin:/sbin:/usr/bin:/bin"))?;
+    fs::rename(&partial, path).with_context(|| format!("finish {}", path.display()))
+}

@@ -1,0 +1,54 @@
+//! The two programs of ours that run in guests, built as static executables.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::run::run;
+
+const TARGET: &str = "x86_64-unknown-linux-gnu";
+
+/// Names a static `pkram` to test instead of the one in this tree, such as an older release.
+const PKRAM_BIN: &str = "PKRAM_BIN";
+
+/// What goes into the initramfs.
+pub(crate) struct Programs {
+    pub(crate) guest: PathBuf,
+    pub(crate) pkram: PathBuf,
+}
+
+/// Builds them in a target folder of their own, so that nothing else is built anew.
+pub(crate) fn build(folder: &Path, progress: &dyn Fn(&str)) -> Result<Programs> {
+    progress("building the guest's programs");
+    let given = std::env::var_os(PKRAM_BIN).map(PathBuf::from);
+    let mut packages = vec!["guest"];
+    if given.is_none() {
+        packages.push("pkram-cli");
+    }
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command
+        .args(["build", "--release", "--bins", "--locked", "--target", TARGET])
+        .args(packages.iter().flat_map(|package| ["-p", package]))
+        .arg("--config")
+        .arg(format!("target.{TARGET}.rustflags=['-Ctarget-feature=+crt-static']"))
+        .arg("--target-dir")
+        .arg(folder)
+        .current_dir(workspace()?);
+    // They would win over the flags above.
+    for variable in ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "CARGO_BUILD_RUSTFLAGS"] {
+        command.env_remove(variable);
+    }
+    run(&mut command)?;
+    let built = folder.join(TARGET).join("release");
+    let pkram = given.unwrap_or_else(|| built.join("pkram"));
+    ensure!(pkram.exists(), "no pkram at {} (from ${PKRAM_BIN}?)", pkram.display());
+    Ok(Programs { guest: built.join("guest"), pkram })
+}
+
+/// The folder of the workspace that this crate was built in.
+pub(crate) fn workspace() -> Result<PathBuf> {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.ancestors().nth(2).map(Path::to_owned).context("the crate lies outside the workspace")
+}

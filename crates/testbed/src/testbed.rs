@@ -1,0 +1,150 @@
+//! Everything that test machines are made of, prepared once.
+//!
+//! ```text
+//! cache (packages) ─► programs ─► initramfs ─► artifacts disk ─► machines
+//! ```
+//!
+//! Images live in `target/testbed/images/KEY`, where KEY changes with any of their inputs.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context, Result};
+
+use crate::accel::{self, Accel};
+use crate::artifacts::{Artifacts, Kernel, depmod, lock};
+use crate::programs::{self, Programs};
+use crate::vm::Builder;
+use crate::{disk, host, initramfs, modules, sha256};
+
+/// Images and kept runs are removed after this time.
+const KEEP: Duration = Duration::from_secs(24 * 3600);
+
+/// The code that decides what is in an image is one of the image's inputs.
+const RECIPES: [&str; 3] =
+    [include_str!("initramfs.rs"), include_str!("disk.rs"), include_str!("modules.rs")];
+
+/// A prepared testbed; make one per process and share it.
+#[derive(Debug)]
+pub struct Testbed {
+    artifacts: Artifacts,
+    pub(crate) images: Images,
+    pub(crate) accel: Accel,
+    pub(crate) runs: PathBuf,
+}
+
+/// The two images that every machine gets.
+#[derive(Debug, Clone)]
+pub(crate) struct Images {
+    pub(crate) initrd: PathBuf,
+    pub(crate) disk: PathBuf,
+}
+
+impl Testbed {
+    /// Installs missing tools, opens the cache (fetching on the first run, or anew with
+    /// `refresh`), builds our programs and the images.
+    ///
+    /// # Errors
+    /// A missing tool that cannot be installed, no network on the first run, a damaged cache, or
+    /// a program that does not build.
+    pub fn prepare(refresh: bool, progress: &dyn Fn(&str)) -> Result<Self> {
+        host::ensure_tools(progress)?;
+        let artifacts = Artifacts::open(refresh, progress)?;
+        let folder = folder()?;
+        let runs = folder.join("runs");
+        fs::create_dir_all(&runs).with_context(|| format!("make {}", runs.display()))?;
+        let _lock = lock(&folder)?;
+        let programs = programs::build(&folder.join("build"), progress)?;
+        let images = images(&folder, &artifacts, &programs, progress)?;
+        forget_old(&runs)?;
+        let accel = accel::choose(&folder, artifacts.kernels.first(), &images, progress)?;
+        Ok(Self { artifacts, images, accel, runs })
+    }
+
+    /// The kernel with this version, such as `6.1`.
+    ///
+    /// # Errors
+    /// No kernel has it.
+    pub fn kernel(&self, version: &str) -> Result<&Kernel> {
+        let known: Vec<_> = self.kernels().iter().map(|kernel| kernel.version.as_str()).collect();
+        self.kernels()
+            .iter()
+            .find(|kernel| kernel.version == version)
+            .with_context(|| format!("no kernel {version}; there are {}", known.join(", ")))
+    }
+
+    /// All kernels, old to new.
+    #[must_use]
+    pub fn kernels(&self) -> &[Kernel] {
+        &self.artifacts.kernels
+    }
+
+    /// Begins a machine that boots `kernel`; `name` names its folder of logs.
+    #[must_use]
+    pub fn vm(&self, name: &str, kernel: &Kernel) -> Builder<'_> {
+        Builder::new(self, name, kernel)
+    }
+}
+
+/// `target/testbed` of the build that runs.
+fn folder() -> Result<PathBuf> {
+    let target = match std::env::var_os("CARGO_TARGET_DIR") {
+        Some(folder) => std::path::absolute(folder)?,
+        None => programs::workspace()?.join("target"),
+    };
+    let folder = target.join("testbed");
+    fs::create_dir_all(&folder).with_context(|| format!("make {}", folder.display()))?;
+    Ok(folder)
+}
+
+fn images(
+    folder: &Path,
+    artifacts: &Artifacts,
+    programs: &Programs,
+    progress: &dyn Fn(&str),
+) -> Result<Images> {
+    let all = folder.join("images");
+    fs::create_dir_all(&all)?;
+    let inputs = [
+        artifacts.digest()?,
+        sha256::digest(&programs.guest)?,
+        sha256::digest(&programs.pkram)?,
+        RECIPES.concat(),
+    ];
+    let list = all.join("inputs");
+    fs::write(&list, inputs.join("\n"))?;
+    let key = sha256::digest(&list)?;
+    let folder = all.join(&key[..16]);
+    let images = Images { initrd: folder.join("initrd.img"), disk: folder.join("disk.img") };
+    if images.disk.exists() {
+        return Ok(images);
+    }
+    progress("making the initramfs and the artifacts disk");
+    forget_old(&all)?;
+    fs::create_dir_all(&folder)?;
+    let stage = tempfile::tempdir_in(&folder)?;
+    for kernel in &artifacts.kernels {
+        let target = stage.path().join("lib/modules").join(&kernel.release);
+        fs::create_dir_all(&target)?;
+        modules::install(&artifacts.tree(&kernel.version), &kernel.release, &target)?;
+        depmod(&artifacts.root(), stage.path(), &kernel.release)?;
+    }
+    initramfs::write(&images.initrd, &programs.guest, &programs.pkram, stage.path())?;
+    disk::write(&images.disk, artifacts, &images.initrd)?;
+    Ok(images)
+}
+
+/// Removes folders that nobody has written to for [`KEEP`].
+fn forget_old(folder: &Path) -> Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let metadata = entry.metadata()?;
+        let age = SystemTime::now().duration_since(metadata.modified()?).unwrap_or_default();
+        if metadata.is_dir() && age > KEEP {
+            fs::remove_dir_all(entry.path())
+                .with_context(|| format!("remove {}", entry.path().display()))?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,149 @@
+//! What a test machine is made of, and QEMU's command line for it.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use super::Vm;
+use crate::accel::Accel;
+use crate::artifacts::Kernel;
+use crate::host::OVMF_DIR;
+use crate::testbed::{Images, Testbed};
+
+/// The kernel command line of every machine. Stock, but quick to boot under TCG and sure to end
+/// on a panic. Pass it on at a kexec.
+pub const APPEND: &str = "console=ttyS0 panic=-1 mitigations=off tsc=reliable no_timer_check";
+
+/// Where guests find the initramfs for the next kernel.
+pub const GUEST_INITRD: &str = "/boot/initrd.img";
+
+impl Kernel {
+    /// Where guests find this kernel's bzImage.
+    #[must_use]
+    pub fn guest_image(&self) -> String {
+        format!("/boot/vmlinuz-{}", self.release)
+    }
+}
+
+/// Everything that a machine is made of.
+#[derive(Debug, Clone)]
+pub(crate) struct Machine {
+    pub(crate) name: String,
+    pub(crate) kernel: Kernel,
+    pub(crate) images: Images,
+    pub(crate) accel: Accel,
+    pub(crate) memory_mib: u32,
+    pub(crate) cpus: u32,
+    pub(crate) uefi: bool,
+    pub(crate) append: String,
+    /// From QEMU's start to the agent's hello.
+    pub(crate) limit: Duration,
+}
+
+/// Chooses what a machine is made of; see [`Testbed::vm`].
+#[derive(Debug)]
+pub struct Builder<'a> {
+    bed: &'a Testbed,
+    machine: Machine,
+}
+
+impl<'a> Builder<'a> {
+    pub(crate) fn new(bed: &'a Testbed, name: &str, kernel: &Kernel) -> Self {
+        let machine = Machine {
+            name: name.to_owned(),
+            kernel: kernel.clone(),
+            images: bed.images.clone(),
+            accel: bed.accel,
+            memory_mib: 1024,
+            cpus: 1,
+            uefi: false,
+            append: String::new(),
+            limit: Duration::from_secs(180),
+        };
+        Self { bed, machine }
+    }
+
+    /// Memory in MiB; 1024 unless told.
+    #[must_use]
+    pub fn memory_mib(mut self, memory_mib: u32) -> Self {
+        self.machine.memory_mib = memory_mib;
+        self
+    }
+
+    /// Processors; 1 unless told.
+    #[must_use]
+    pub fn cpus(mut self, cpus: u32) -> Self {
+        self.machine.cpus = cpus;
+        self
+    }
+
+    /// Boots through UEFI (OVMF) rather than SeaBIOS.
+    #[must_use]
+    pub fn uefi(mut self, uefi: bool) -> Self {
+        self.machine.uefi = uefi;
+        self
+    }
+
+    /// Adds words to the kernel command line of the first boot.
+    #[must_use]
+    pub fn append(mut self, words: &str) -> Self {
+        self.machine.append = words.to_owned();
+        self
+    }
+
+    /// Starts the machine and waits until its agent answers.
+    ///
+    /// # Errors
+    /// QEMU does not start, or the kernel does not come up in time; the message shows the end of
+    /// the console.
+    pub fn boot(self) -> Result<Vm> {
+        Vm::boot(&self.machine, &self.bed.runs)
+    }
+}
+
+/// QEMU's command line. Sockets are in `sockets`, logs in `run`.
+pub(super) fn command(machine: &Machine, run: &Path, sockets: &Path) -> Result<Command> {
+    let mut command = Command::new("qemu-system-x86_64");
+    command
+        .args(["-nodefaults", "-no-user-config", "-display", "none", "-machine", "q35"])
+        .args(machine.accel.arguments())
+        .args(["-smp", &machine.cpus.to_string()])
+        .args(["-m", &format!("{}M", machine.memory_mib)])
+        // kexec resets nothing: a reset is a crash, and the machine must not boot again.
+        .args(["-action", "reboot=shutdown"])
+        .arg("-kernel")
+        .arg(&machine.kernel.image)
+        .arg("-initrd")
+        .arg(&machine.images.initrd)
+        .args(["-append", format!("{APPEND} {}", machine.append).trim_end()])
+        .args(["-drive", &read_only("if=none,id=art", &machine.images.disk)])
+        .args(["-device", "virtio-blk-pci,drive=art"])
+        .args(["-chardev", &format!("file,id=console,path={}", run.join("serial.log").display())])
+        .args(["-serial", "chardev:console"])
+        // QEMU starts the guest once we are connected, so no word of it is lost.
+        .args(["-chardev", &socket("agent", "on", sockets), "-serial", "chardev:agent"])
+        .args(["-chardev", &socket("qmp", "off", sockets), "-mon", "chardev=qmp,mode=control"]);
+    if machine.uefi {
+        let variables = run.join("uefi-variables.fd");
+        fs::copy(Path::new(OVMF_DIR).join("OVMF_VARS_4M.fd"), &variables)
+            .context("copy OVMF's variables")?;
+        let code = Path::new(OVMF_DIR).join("OVMF_CODE_4M.fd");
+        command
+            .args(["-drive", &read_only("if=pflash", &code)])
+            .arg("-drive")
+            .arg(format!("if=pflash,format=raw,file={}", variables.display()));
+    }
+    Ok(command)
+}
+
+fn read_only(options: &str, path: &Path) -> String {
+    format!("{options},format=raw,readonly=on,file={}", path.display())
+}
+
+fn socket(name: &str, wait: &str, sockets: &Path) -> String {
+    let path = sockets.join(name);
+    format!("socket,id={name},server=on,wait={wait},path={}", path.display())
+}
