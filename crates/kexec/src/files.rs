@@ -4,8 +4,8 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-/// More than any file read here has.
-const LIMIT: u64 = 1 << 20;
+/// More bytes than any file read here has; the longest is a `modules.dep` of half a MiB.
+const LIMIT: usize = 16 << 20;
 
 /// Why a small file is of no use.
 #[derive(Debug, thiserror::Error)]
@@ -30,12 +30,15 @@ pub enum FileError {
     },
 }
 
-/// The bytes of `path`, at most 1 MiB of them.
+/// The bytes of `path`.
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>, FileError> {
+    let failed = |source| FileError::Read { path: path.to_owned(), source };
+    let limit = u64::try_from(LIMIT).expect("16 MiB");
     let mut bytes = Vec::new();
-    File::open(path)
-        .and_then(|f| f.take(LIMIT).read_to_end(&mut bytes))
-        .map_err(|source| FileError::Read { path: path.to_owned(), source })?;
+    File::open(path).and_then(|f| f.take(limit + 1).read_to_end(&mut bytes)).map_err(failed)?;
+    if bytes.len() > LIMIT {
+        return Err(failed(io::Error::other("it has more than 16 MiB")));
+    }
     Ok(bytes)
 }
 
