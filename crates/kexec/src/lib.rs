@@ -13,16 +13,20 @@
 
 #![deny(unsafe_code)]
 
+pub mod acpi;
 pub mod boot_block;
 pub mod boot_params;
 mod bytes;
 pub mod bzimage;
 pub mod check;
+pub mod cmdline;
 pub mod e820;
 pub mod efi;
 pub mod files;
 pub mod identity;
 pub mod moves;
+pub mod nextkernel;
+pub mod preflight;
 pub mod setup_data;
 #[allow(unsafe_code)]
 pub mod sys;
