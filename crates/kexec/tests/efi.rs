@@ -45,9 +45,7 @@ fn machine() -> (tempfile::TempDir, boot_params) {
             write(sysfs.path(), &format!("runtime-map/{i}/{name}"), &format!("{value:#x}\n"));
         }
     }
-    let mut page = boot_params::default();
-    page.secure_boot = 2;
-    page.efi_info = efi_info {
+    let efi_info = efi_info {
         efi_loader_signature: u32::from_le_bytes(*b"EL64"),
         efi_systab: 0x7f9e_d018,
         efi_systab_hi: 1,
@@ -57,6 +55,7 @@ fn machine() -> (tempfile::TempDir, boot_params) {
         efi_memmap_hi: 0,
         efi_memmap_size: 0x1920,
     };
+    let page = boot_params { secure_boot: 2, efi_info, ..boot_params::default() };
     (sysfs, page)
 }
 
