@@ -36,12 +36,7 @@ impl<'a> Ground<'a> {
 
     /// The spans to make of these stretches.
     pub(crate) fn spans(&self, stretches: &[Stretch]) -> Result<Spans, PlanError> {
-        let all = ground(stretches);
-        let outside = self.request.fixed.subtract(&all);
-        if !outside.is_empty() {
-            return Err(PlanError::FixedMustMove { ranges: outside });
-        }
-        let mut set = cover(stretches, self.limits).map_err(|no| match no {
+        let set = cover(stretches, self.limits).map_err(|no| match no {
             NoCover::Spans => PlanError::TooManySpans {
                 needed: self.request.fixed.align_outward(GRANULE).count(),
                 max: self.limits.spans,
@@ -50,6 +45,22 @@ impl<'a> Ground<'a> {
                 PlanError::TooLittleRam { needed, available: self.limits.budget }
             }
         })?;
+        self.complete(stretches, set)
+    }
+
+    /// The spans with their heads fitted, long enough for all that must move.
+    pub(crate) fn complete(
+        &self,
+        stretches: &[Stretch],
+        mut set: RangeSet,
+    ) -> Result<Spans, PlanError> {
+        let all = ground(stretches);
+        if set.bytes() > self.limits.budget {
+            return Err(PlanError::TooLittleRam {
+                needed: set.bytes(),
+                available: self.limits.budget,
+            });
+        }
         // Longer spans may get other heads, which may displace a little more.
         for _ in 0..4 {
             set = self.fit_heads(&all, set)?;
@@ -82,6 +93,14 @@ impl<'a> Ground<'a> {
     pub(crate) fn displaced(&self, spans: &RangeSet) -> u64 {
         let stays = spans.subtract(&self.heads(spans));
         self.kept - stays.iter().map(|r| self.request.keep.bytes_within(r)).sum::<u64>()
+    }
+
+    /// How many granules that many spans must have where anything moves.
+    pub(crate) fn least(&self, spans: usize) -> u64 {
+        let r = self.request;
+        let heads: u64 = (0..spans).map(|i| self.head_len(i)).sum();
+        let page = |bytes: u64| bytes.next_multiple_of(PAGE_SIZE);
+        (self.kept + heads + page(r.mover_bytes) + page(r.staged_bytes)).div_ceil(GRANULE)
     }
 
     /// How many bytes the spans lack to take all that must move.

@@ -3,9 +3,10 @@
 use crate::ground::Ground;
 use crate::layout::{Figures, Layout, first_blocks};
 use crate::place::{Placed, place, place_mover};
-use crate::stretch::below_4g;
+use crate::stretch::{below_4g, open_ground};
+use crate::tidy::{returnable, tidy};
 use crate::{GRANULE, Part, PlanError, Request};
-use physmem::{PAGE_SIZE, PhysRange};
+use physmem::{PAGE_SIZE, PhysRange, RangeSet};
 
 /// Decides where everything goes.
 ///
@@ -15,14 +16,16 @@ use physmem::{PAGE_SIZE, PhysRange};
 pub fn lay_out(request: &Request<'_>) -> Result<Layout, PlanError> {
     request.check()?;
     let ground = Ground::new(request);
-    let placed = place(&ground)?;
+    let mut placed = place(&ground)?;
     let mover = place_mover(&ground, &placed)?;
+    let room = open_ground(request).subtract(&placed.taken().union(&RangeSet::from(mover)));
+    placed.spans = tidy(&ground, placed.spans, &room.align_inward(GRANULE));
     finish(&ground, &placed, mover)
 }
 
 fn finish(ground: &Ground<'_>, placed: &Placed, mover: PhysRange) -> Result<Layout, PlanError> {
     let r = ground.request;
-    let set = &placed.spans.set;
+    let set = &placed.spans;
     let spans = set.as_slice().to_vec();
     let heads = ground.heads(set);
     let part = |part| {
@@ -64,13 +67,4 @@ fn finish(ground: &Ground<'_>, placed: &Placed, mover: PhysRange) -> Result<Layo
         return Err(PlanError::TooManyEntries { needed, max: r.max_entries });
     }
     Ok(layout)
-}
-
-/// Whole memory blocks behind the first 2 MiB, which the device-dax info block takes
-/// (`drivers/nvdimm/pfn_devs.c`: data begins at ALIGN(start + 8 KiB, 2 MiB)).
-fn returnable(span: PhysRange, block: u64) -> u64 {
-    PhysRange::new(span.start() + GRANULE, span.end())
-        .ok()
-        .and_then(|data| data.align_inward(block))
-        .map_or(0, PhysRange::len)
 }

@@ -39,6 +39,7 @@ mod assign;
 mod cover;
 mod error;
 mod ground;
+mod joint;
 mod lay_out;
 mod layout;
 mod place;
@@ -46,6 +47,7 @@ mod request;
 mod rng;
 mod runs;
 mod stretch;
+mod tidy;
 
 pub use assign::{MoveRun, assign};
 pub use error::{Part, PlanError};

@@ -10,8 +10,9 @@
 //! ```
 
 use crate::ground::{Ground, Spans};
+use crate::joint::joint;
 use crate::rng::Rng;
-use crate::stretch::{Stretch, kept_pages, stretches, without};
+use crate::stretch::{Stretch, kept_pages, open_ground, stretches, without};
 use crate::{FOUR_GIB, GRANULE, LOW_LIMIT, Part, PlanError, Request};
 use physmem::{ADDRESS_LIMIT, PAGE_SIZE, PhysRange, RangeSet};
 
@@ -31,10 +32,23 @@ pub(crate) struct Wish {
     below: u64,
 }
 
+impl Wish {
+    pub(crate) const fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// The part from `start` on, if it may begin and end there.
+    pub(crate) fn at(&self, start: u64) -> Option<PhysRange> {
+        let place = PhysRange::from_len(start, self.len).ok()?;
+        let fits = start.is_multiple_of(self.align) && self.min <= start;
+        (fits && place.end() <= self.below).then_some(place)
+    }
+}
+
 /// Where everything but the mover goes.
 #[derive(Debug)]
 pub(crate) struct Placed {
-    pub(crate) spans: Spans,
+    pub(crate) spans: RangeSet,
     pub(crate) parts: Vec<(Part, PhysRange)>,
 }
 
@@ -89,7 +103,14 @@ pub(crate) fn place(ground: &Ground<'_>) -> Result<Placed, PlanError> {
     let stretches = stretches(r);
     let usable = usable(r);
     let mut wishes = wishes(r);
+    let stuck = r.fixed.subtract(&open_ground(r));
+    if !stuck.is_empty() {
+        return Err(PlanError::FixedMustMove { ranges: stuck });
+    }
     let mut parts: Vec<(Part, PhysRange)> = Vec::new();
+    if let Some(placed) = place_jointly(ground, &stretches, &usable, &wishes) {
+        return Ok(placed);
+    }
     let mut spans = ground.spans(&stretches)?;
     loop {
         let taken: RangeSet = parts.iter().map(|p| p.1).collect();
@@ -97,7 +118,7 @@ pub(crate) fn place(ground: &Ground<'_>) -> Result<Placed, PlanError> {
         match fit_all(&wishes, room, r.seed) {
             Ok(fitting) => {
                 parts.extend(fitting);
-                return Ok(Placed { spans, parts });
+                return Ok(Placed { spans: spans.set, parts });
             }
             Err(i) => {
                 let wish = wishes.remove(i);
@@ -107,6 +128,36 @@ pub(crate) fn place(ground: &Ground<'_>) -> Result<Placed, PlanError> {
             }
         }
     }
+}
+
+/// Spans and places chosen together, for machines that are small enough for that.
+fn place_jointly(
+    ground: &Ground<'_>,
+    stretches: &[Stretch],
+    usable: &RangeSet,
+    wishes: &[Wish],
+) -> Option<Placed> {
+    // What fits where no span can be costs nothing there.
+    let mut nook = usable.subtract(&open_ground(ground.request));
+    let (mut parts, mut rest) = (Vec::new(), Vec::new());
+    for wish in wishes {
+        match best_fit(&nook, wish) {
+            Some(place) => {
+                nook = nook.subtract(&RangeSet::from(place));
+                parts.push((wish.part, place));
+            }
+            None => rest.push(*wish),
+        }
+    }
+    let fixed = ground.request.fixed.align_outward(GRANULE);
+    let found = joint(ground, stretches, &rest, &usable.subtract(&fixed))?;
+    let taken: RangeSet = found.parts.iter().map(|p| p.1).collect();
+    let spans = ground.complete(&without(stretches, &taken), found.spans).ok()?;
+    let beside = usable.subtract(&spans.set);
+    parts.extend(found.parts);
+    // The window need not be just there.
+    let parts = fit_all(wishes, beside, ground.request.seed).unwrap_or(parts);
+    Some(Placed { spans: spans.set, parts })
 }
 
 /// A place for each wish in `room`, or the index of the first that finds none.
@@ -235,8 +286,8 @@ pub(crate) fn place_mover(ground: &Ground<'_>, placed: &Placed) -> Result<PhysRa
         below: ADDRESS_LIMIT,
     };
     let free = usable(r).subtract(&placed.taken()).subtract(r.keep);
-    best_fit(&free.subtract(&placed.spans.set), &wish)
-        .or_else(|| best_fit(&free.subtract(&ground.heads(&placed.spans.set)), &wish))
+    best_fit(&free.subtract(&placed.spans), &wish)
+        .or_else(|| best_fit(&free.subtract(&ground.heads(&placed.spans)), &wish))
         .ok_or_else(|| PlanError::NoPlace {
             part: Part::Mover,
             len: wish.len,

@@ -31,13 +31,18 @@ impl Stretch {
     }
 }
 
+/// All granules that may be in a span.
+pub(crate) fn open_ground(request: &Request<'_>) -> RangeSet {
+    let low: RangeSet = PhysRange::new(0, LOW_LIMIT).into_iter().collect();
+    request.map.ram().subtract(&low).align_inward(GRANULE)
+}
+
 /// The stretches of all granules that may be in a span, ascending.
 pub(crate) fn stretches(request: &Request<'_>) -> Vec<Stretch> {
-    let low: RangeSet = PhysRange::new(0, LOW_LIMIT).into_iter().collect();
     let fixed = request.fixed.align_outward(GRANULE);
     let mut out = Vec::new();
     let mut kept = request.keep.as_slice();
-    for tract in request.map.ram().subtract(&low).align_inward(GRANULE).iter() {
+    for tract in open_ground(request).iter() {
         kept = &kept[kept.partition_point(|k| k.end() <= tract.start())..];
         let mut at = tract.start();
         while at < tract.end() {

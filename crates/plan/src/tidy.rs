@@ -1,0 +1,65 @@
+//! Span ends at memory block borders, where that costs little.
+//!
+//! Only whole memory blocks behind a span's first 2 MiB can be handed back to System RAM. So a
+//! span best starts 2 MiB before a block and ends with one:
+//!
+//! ```text
+//! blocks   |            |            |            |
+//! span            [###########################]          one block can be handed back
+//! tidy          [#################################]      two: a start moved by ‹an eighth
+//!               ▲ k × block − 2 MiB                      of a block›, an end likewise
+//! ```
+
+use crate::GRANULE;
+use crate::ground::Ground;
+use physmem::{PhysRange, RangeSet};
+
+/// The largest part of a block that may be added for the sake of a border.
+const SMALL_PART: u64 = 8;
+
+/// Grows spans to block borders within `room`, where that makes more of them returnable.
+pub(crate) fn tidy(ground: &Ground<'_>, mut spans: RangeSet, room: &RangeSet) -> RangeSet {
+    let block = ground.request.memory_block;
+    // Spare RAM is worth more than tidiness, and the top of RAM more than a border.
+    let mut left = ground.limits.budget.saturating_sub(spans.bytes()) / SMALL_PART;
+    let top = room.hull().map_or(0, PhysRange::end).saturating_sub(GRANULE);
+    for i in 0..spans.count() {
+        let span = spans.as_slice()[i];
+        let rest = spans.subtract(&RangeSet::from(span));
+        let start = ((span.start() + GRANULE) & !(block - 1)).checked_sub(GRANULE);
+        let end = span.end().next_multiple_of(block);
+        let starts = [Some(span.start()), start.filter(|&s| s >= GRANULE)];
+        let ends = [Some(span.end()), Some(end).filter(|&e| e <= top)];
+        let better = starts
+            .into_iter()
+            .flatten()
+            .flat_map(|s| ends.into_iter().flatten().map(move |e| (s, e)))
+            .filter_map(|(s, e)| PhysRange::new(s, e).ok())
+            .filter(|new| {
+                let added = RangeSet::from(*new).subtract(&RangeSet::from(span));
+                let apart = PhysRange::new(new.start() - GRANULE, new.end() + GRANULE);
+                let head = ground.head_len(i);
+                added.iter().all(|a| a.len() <= block / SMALL_PART && room.contains_range(a))
+                    && added.bytes() <= left
+                    && apart.is_ok_and(|a| !rest.overlaps(a))
+                    && ground.under_head(new.start(), head).is_some_and(|under| {
+                        ground.under_head(span.start(), head).is_some_and(|was| under <= was)
+                    })
+            })
+            .max_by_key(|new| (returnable(*new, block), u64::MAX - new.len()));
+        if let Some(new) = better {
+            left -= (new.len() - span.len()).min(left);
+            spans = rest.union(&RangeSet::from(new));
+        }
+    }
+    spans
+}
+
+/// Whole memory blocks behind the first 2 MiB, which the device-dax info block takes
+/// (`drivers/nvdimm/pfn_devs.c`: data begins at ALIGN(start + 8 KiB, 2 MiB)).
+pub(crate) fn returnable(span: PhysRange, block: u64) -> u64 {
+    PhysRange::new(span.start() + GRANULE, span.end())
+        .ok()
+        .and_then(|data| data.align_inward(block))
+        .map_or(0, PhysRange::len)
+}

@@ -1,0 +1,244 @@
+//! Moved bytes against the best plan, found by trying every set of granules on small machines.
+//!
+//! The machines are built so that trying all sets is exact: every part is a whole number of
+//! granules long, and 1 MiB to 2 MiB, which no span can have, takes the boot block and the mover.
+
+use physmem::{E820Entry, E820Type, MemoryMap, PAGE_SIZE, PhysRange, RangeSet};
+use plan::{GRANULE, KernelNeeds, LOW_LIMIT, Request, SPAN_HEAD_BYTES, lay_out};
+use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::TestRunner;
+
+const PAGES: u64 = GRANULE / PAGE_SIZE;
+
+/// A machine with RAM from 1 MiB on, its granules counted from 2 MiB.
+#[derive(Clone, Debug)]
+struct Small {
+    /// For each granule its runs of kept pages (first page, pages); `None` where it is no RAM.
+    granules: Vec<Option<Vec<(u64, u64)>>>,
+    /// Granules that must not move, where they have kept pages.
+    fixed: u32,
+    window: u64,
+    initrd: u64,
+    low: u64,
+    head_pages: u64,
+    staged_pages: u64,
+    /// Granules that must stay RAM.
+    reserve: u64,
+    max_spans: usize,
+    seed: u64,
+}
+
+impl Small {
+    fn granule(i: usize) -> PhysRange {
+        PhysRange::from_len(GRANULE * (1 + i as u64), GRANULE).unwrap()
+    }
+
+    fn map(&self) -> MemoryMap {
+        let low = PhysRange::new(LOW_LIMIT, GRANULE).unwrap();
+        let rams = (0..self.granules.len()).filter(|&i| self.granules[i].is_some());
+        let all = rams.map(Self::granule).chain([low]);
+        MemoryMap::from_entries(all.map(|range| E820Entry { range, kind: E820Type::Ram }))
+    }
+
+    fn kept_in(&self, i: usize) -> RangeSet {
+        let run = |&(first, pages): &(u64, u64)| {
+            let start = Self::granule(i).start() + first * PAGE_SIZE;
+            PhysRange::from_len(start, pages.min(PAGES - first) * PAGE_SIZE).unwrap()
+        };
+        self.granules[i].iter().flatten().map(run).collect()
+    }
+
+    fn moved_by_plan(&self) -> Option<u64> {
+        let map = self.map();
+        let n = self.granules.len();
+        let keep: RangeSet = (0..n).flat_map(|i| self.kept_in(i).as_slice().to_vec()).collect();
+        let fixed = (0..n).filter(|i| self.fixed >> i & 1 == 1);
+        let fixed: RangeSet = fixed.filter_map(|i| self.kept_in(i).iter().last()).collect();
+        let request = Request {
+            map: &map,
+            keep: &keep,
+            fixed: &fixed,
+            avoid: &RangeSet::new(),
+            kernel: KernelNeeds {
+                init_size: self.window * GRANULE,
+                alignment: GRANULE,
+                min_addr: GRANULE,
+                can_be_above_4g: true,
+            },
+            initrd_bytes: self.initrd * GRANULE,
+            initrd_max_addr: u64::from(u32::MAX),
+            boot_block_bytes: PAGE_SIZE,
+            mover_bytes: 16 * PAGE_SIZE,
+            head_bytes: self.head_pages * PAGE_SIZE,
+            staged_bytes: self.staged_pages * PAGE_SIZE,
+            reserve_ram: self.reserve * GRANULE + LOW_LIMIT,
+            low_ram: self.low * GRANULE,
+            memory_block: 128 << 20,
+            max_spans: self.max_spans,
+            max_entries: 128,
+            stay_price: u64::MAX,
+            seed: self.seed,
+        };
+        lay_out(&request).ok().map(|layout| layout.displaced.bytes() / PAGE_SIZE)
+    }
+
+    /// The fewest pages that any set of granules makes move.
+    fn moved_by_best(&self) -> Option<u64> {
+        let n = self.granules.len();
+        let ram: u32 = (0..n).filter(|&i| self.granules[i].is_some()).map(|i| 1 << i).sum();
+        let room = self.room_for_parts(ram);
+        let pages: Vec<u64> = (0..n).map(|i| self.kept_in(i).bytes() / PAGE_SIZE).collect();
+        let must: u32 =
+            (0..n).filter(|&i| self.fixed >> i & 1 == 1 && pages[i] > 0).map(|i| 1 << i).sum();
+        let under = |i: usize, head: u64| {
+            let head = PhysRange::from_len(Self::granule(i).start(), head * PAGE_SIZE).unwrap();
+            self.kept_in(i).bytes_within(head) / PAGE_SIZE
+        };
+        let span_head = SPAN_HEAD_BYTES / PAGE_SIZE;
+        let first: Vec<u64> = (0..n).map(|i| under(i, self.head_pages)).collect();
+        let later: Vec<u64> = (0..n).map(|i| under(i, span_head)).collect();
+        let last_kept = |i: usize| self.kept_in(i).iter().last().map_or(0, PhysRange::start);
+        let all: u64 = pages.iter().sum();
+        let mut best = None;
+        for set in 1..1u32 << n {
+            let starts = set & !(set << 1);
+            let spans = u64::from(starts.count_ones());
+            let free_of = u64::from(ram.count_ones() - (set & ram).count_ones());
+            if set & !ram != 0
+                || must & !set != 0
+                || spans > self.max_spans as u64
+                || free_of < self.reserve
+                || !room[(ram & !set) as usize]
+            {
+                continue;
+            }
+            let bits = |mask: u32| (0..n).filter(move |i| mask >> i & 1 == 1);
+            let lowest = starts.trailing_zeros() as usize;
+            // In-place pages must not lie under a head.
+            let stuck = |i: usize, head: u64| {
+                must >> i & 1 == 1 && last_kept(i) < Self::granule(i).start() + head * PAGE_SIZE
+            };
+            if stuck(lowest, self.head_pages) || bits(starts).skip(1).any(|i| stuck(i, span_head)) {
+                continue;
+            }
+            let in_spans: u64 = bits(set).map(|i| pages[i]).sum();
+            let under: u64 = first[lowest] + bits(starts).skip(1).map(|i| later[i]).sum::<u64>();
+            let moved = all - in_spans + under;
+            let heads = self.head_pages + span_head * (spans - 1);
+            let free = u64::from(set.count_ones()) * PAGES - in_spans - (heads - under);
+            let wanted = if moved == 0 { 0 } else { moved + self.staged_pages + 16 };
+            if free >= wanted && best.is_none_or(|b| moved < b) {
+                best = Some(moved);
+            }
+        }
+        best
+    }
+
+    /// For each set of granules whether all parts fit into it.
+    fn room_for_parts(&self, ram: u32) -> Vec<bool> {
+        let n = self.granules.len();
+        let runs = |len: u64| {
+            let mask = (1u32 << len) - 1;
+            (0..n).map(move |i| mask << i).filter(move |m| m & !ram == 0)
+        };
+        let mut room = vec![false; 1 << n];
+        for w in runs(self.window) {
+            for i in runs(self.initrd).filter(|i| i & w == 0) {
+                for l in runs(self.low).filter(|l| l & (w | i) == 0) {
+                    room[(w | i | l) as usize] = true;
+                }
+            }
+        }
+        for bit in 0..n {
+            for set in 0..1usize << n {
+                if set >> bit & 1 == 1 {
+                    room[set] |= room[set ^ 1 << bit];
+                }
+            }
+        }
+        room
+    }
+}
+
+fn granule() -> impl Strategy<Value = Option<Vec<(u64, u64)>>> {
+    let scattered = proptest::collection::vec((0..PAGES, 1..40u64), 1..12);
+    prop_oneof![
+        4 => Just(Some(Vec::new())),
+        4 => scattered.prop_map(Some),
+        2 => (1..PAGES).prop_map(|k| Some(vec![(PAGES - k, k)])),
+        3 => Just(Some(vec![(0, PAGES)])),
+        1 => Just(None),
+    ]
+}
+
+fn small(granules: std::ops::Range<usize>) -> impl Strategy<Value = Small> {
+    let granules = proptest::collection::vec(granule(), granules);
+    let parts = (1..4u64, 0..3u64, 0..3u64);
+    let pages = (prop_oneof![1..20u64, 1..PAGES], 0..200u64);
+    let fixed = prop_oneof![3 => Just(0u32), 1 => (0..20u32).prop_map(|i| 1 << i)];
+    (granules, fixed, parts, pages, 0..7u64, 1..5usize, any::<u64>()).prop_map(
+        |(granules, fixed, (window, initrd, low), pages, reserve, max_spans, seed)| Small {
+            granules,
+            fixed,
+            window,
+            initrd,
+            low,
+            head_pages: pages.0,
+            staged_pages: pages.1,
+            reserve,
+            max_spans,
+            seed,
+        },
+    )
+}
+
+/// What came of many machines.
+#[derive(Debug, Default)]
+struct Tally {
+    equal: u32,
+    within: u32,
+    worse: u32,
+    refused: u32,
+    impossible: u32,
+}
+
+fn compare(cases: u32, granules: std::ops::Range<usize>) -> Tally {
+    let mut runner = TestRunner::deterministic();
+    let strategy = small(granules);
+    let mut tally = Tally::default();
+    for _ in 0..cases {
+        let machine = strategy.new_tree(&mut runner).unwrap().current();
+        match (machine.moved_by_plan(), machine.moved_by_best()) {
+            (None, None) => tally.impossible += 1,
+            (Some(ours), Some(best)) if ours == best => tally.equal += 1,
+            (Some(ours), Some(best)) => {
+                assert!(ours > best, "better than the best: {ours} < {best}, {machine:?}");
+                if ours * 100 <= best * 105 {
+                    tally.within += 1
+                } else {
+                    tally.worse += 1;
+                    if std::env::var("SHOW").is_ok() {
+                        eprintln!("{ours} {best} {machine:?}");
+                    }
+                }
+            }
+            (None, Some(best)) => {
+                tally.refused += 1;
+                if std::env::var("SHOW").is_ok() {
+                    eprintln!("None {best} {machine:?}");
+                }
+            }
+            (Some(ours), None) => panic!("{ours} moved where nothing is possible: {machine:?}"),
+        }
+    }
+    eprintln!("{tally:?}");
+    tally
+}
+
+#[test]
+fn close_to_the_best_plan() {
+    let t = compare(10_000, 4..13);
+    assert_eq!((t.worse, t.refused), (0, 0), "{t:?}");
+    assert!(t.equal * 10 >= (t.equal + t.within) * 9, "{t:?}");
+}
