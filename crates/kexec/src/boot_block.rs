@@ -21,7 +21,7 @@ use physmem::{MemoryMap, PAGE_SIZE, PhysRange, RangeError, page_align_up};
 /// Parts of the block start at multiples of this many bytes.
 const ALIGN: usize = 16;
 /// Bytes of the [`Timeline`] at the start of the handover node's payload.
-pub const TIMELINE_BYTES: usize = size_of::<Timeline>();
+pub const TIMELINE_BYTES: usize = Timeline::SIZE;
 
 /// What the next kernel is to be told.
 #[derive(Clone, Copy, Debug)]

@@ -8,7 +8,8 @@
 //! A GiB that is wanted as a whole takes one entry where the processor has 1 GiB pages. Source of
 //! the entry format: Intel SDM vol. 3A §4.5.
 
-use physmem::{PhysRange, RangeSet};
+use crate::efi::EfiState;
+use physmem::{E820Type, MemoryMap, PhysRange, RangeSet};
 use std::collections::BTreeMap;
 
 /// Bytes in a table, and in a base page.
@@ -53,10 +54,24 @@ pub enum IdentityError {
     Base(u64),
 }
 
+/// All memory that the mover touches or that the next kernel reads before it has page tables of
+/// its own: RAM, spans, ACPI's tables, the first MiB (where a change to 5-level paging puts its
+/// trampoline, `arch/x86/boot/compressed/pgtable_64.c`), and EFI's tables.
+pub fn reach(map: &MemoryMap, efi: Option<&EfiState>) -> RangeSet {
+    use E820Type as T;
+    let first_mib = PhysRange::new(0, 1 << 20).expect("not empty").into();
+    [T::Ram, T::Pram, T::SoftReserved, T::AcpiTables, T::AcpiNvs]
+        .map(|kind| map.of_type(kind))
+        .iter()
+        .chain(efi.map(EfiState::reach).iter())
+        .fold(first_mib, |all, set| all.union(set))
+}
+
 /// Which tables and pages are needed to map some memory.
 #[derive(Clone, Debug)]
 pub struct Identity {
     levels: u32,
+    mapped: RangeSet,
     /// The pages: first address, length.
     pages: Vec<(u64, u64)>,
     /// The tables under the root: level (1 maps 2 MiB pages) and first address, with their place
@@ -88,7 +103,12 @@ impl Identity {
             }
         }
         tables.values_mut().zip(1..).for_each(|(place, n)| *place = n);
-        Ok(Self { levels, pages, tables })
+        Ok(Self { levels, mapped: wanted, pages, tables })
+    }
+
+    /// Whether every address in `range` is mapped.
+    pub fn maps(&self, range: PhysRange) -> bool {
+        self.mapped.contains_range(range)
     }
 
     /// How many pages the tables take.

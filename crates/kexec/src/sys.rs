@@ -12,11 +12,11 @@ const ARCH_X86_64: c_ulong = 62 << 16;
 
 /// Bytes, and where the old kernel puts them at the jump.
 #[derive(Clone, Copy, Debug)]
-pub struct Segment<'a> {
+pub(crate) struct Segment<'a> {
     /// What to put there.
-    pub bytes: &'a [u8],
+    pub(crate) bytes: &'a [u8],
     /// Where: whole pages, at least as long as `bytes`; the rest is filled with zeros.
-    pub to: PhysRange,
+    pub(crate) to: PhysRange,
 }
 
 /// `struct kexec_segment`, `include/uapi/linux/kexec.h`.
@@ -58,8 +58,7 @@ pub enum KexecError {
 /// before is forgotten. The kernel copies the bytes; they are not needed afterwards.
 ///
 /// The kernel does **not** check what lies at the destinations: see [`crate::Scene::check`].
-#[doc(alias = "kexec_load")]
-pub fn load(entry: u64, segments: &[Segment<'_>]) -> Result<(), KexecError> {
+pub(crate) fn load(entry: u64, segments: &[Segment<'_>]) -> Result<(), KexecError> {
     if segments.len() > MOST_SEGMENTS {
         return Err(KexecError::TooManySegments(segments.len()));
     }

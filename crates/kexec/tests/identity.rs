@@ -1,7 +1,7 @@
 //! Page tables, walked in software as the processor would.
 
-use kexec::identity::{Identity, IdentityError, Paging};
-use physmem::{PhysRange, RangeSet};
+use kexec::identity::{Identity, IdentityError, Paging, reach};
+use physmem::{E820Type, MemoryMap, PhysRange, RangeSet};
 use proptest::prelude::*;
 
 const MIB_2: u64 = 2 << 20;
@@ -94,4 +94,21 @@ fn refuses_what_has_no_address_of_its_own() {
     let identity = Identity::of(&RangeSet::new(), four).unwrap();
     assert!(identity.tables_at(0x1800).is_err());
     assert!(identity.tables_at(1 << 52).is_err());
+}
+
+#[test]
+fn all_memory_is_reached_and_devices_are_not() {
+    let range = |start, len| PhysRange::from_len(start, len).unwrap();
+    let mut map = MemoryMap::default();
+    for (start, len, kind) in [
+        (0x10_0000, 0x7ff0_0000, E820Type::Ram),
+        (0x4000_0000, 0x1000_0000, E820Type::Pram),
+        (0x8000_0000, 0x10_0000, E820Type::AcpiTables),
+        (0xb000_0000, 0x1000_0000, E820Type::Reserved),
+        (1 << 32, 1 << 30, E820Type::Ram),
+    ] {
+        map.overlay(range(start, len), kind);
+    }
+    let want: RangeSet = [range(0, 0x8010_0000), range(1 << 32, 1 << 30)].into_iter().collect();
+    assert_eq!(reach(&map, None), want);
 }
