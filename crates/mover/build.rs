@@ -65,9 +65,6 @@ fn main() {
 
 fn rustc(what: &[&str], more: &[&str], out: &Path) {
     let status = Command::new(env::var_os("RUSTC").expect("cargo sets RUSTC"))
-        .env_remove("RUSTFLAGS")
-        .env_remove("CARGO_ENCODED_RUSTFLAGS")
-        .arg(format!("--remap-path-prefix={}=", env!("CARGO_MANIFEST_DIR")))
         .args([CODEGEN, what, more].concat())
         .arg("-o")
         .arg(out)

@@ -4,7 +4,7 @@ use mover::BLOB;
 use mover_abi::check::{self, List};
 use mover_abi::{Damage, Fault, ListPage, Move, PAGE, PARAMS_OFFSET, PageBytes, Params};
 
-use crate::machine::{End, available, run};
+use crate::machine::{End, Machine, available, run};
 use crate::memory::Memory;
 use crate::scenario::{KERNEL, KERNEL_STAGED, Scenario};
 
@@ -202,5 +202,21 @@ fn unmapped_memory_is_reported() {
         assert!(text.ends_with(&format!("; {fate}; resetting\r\n")), "{text}");
         assert_eq!(outcome.end, End::Reset);
         assert_eq!(scenario.strays(&memory, &outcome), []);
+    }
+}
+
+/// A machine may lack a way to reset: boards without chipset register, without 8042, without both.
+#[test]
+fn one_of_three_ways_resets() {
+    if !available() {
+        return;
+    }
+    let scenario = scenario();
+    let mut memory = scenario.loaded();
+    memory.write(scenario.frames[0], &[0xff]);
+    for board in ["isapc", "pc,i8042=off", "isapc,i8042=off"] {
+        let outcome = Machine::start(board, &memory).finish();
+        assert!(outcome.serial[0].ends_with("resetting\r\n"), "{board}: {:?}", outcome.serial);
+        assert_eq!(outcome.end, End::Reset, "{board}");
     }
 }

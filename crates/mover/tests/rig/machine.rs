@@ -1,7 +1,8 @@
 //! The test machine: QEMU with our own firmware, memory in a file, and a deadline.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 use std::{env, fs, thread};
@@ -52,46 +53,85 @@ pub(crate) fn available() -> bool {
     })
 }
 
-/// Starts the firmware with `memory` and waits for the end.
+/// Lets a machine with `memory` run to its end.
 pub(crate) fn run(memory: &Memory) -> Outcome {
-    let dir = scratch();
-    let file = |name| dir.path().join(name);
-    memory.save(&file("memory")).expect("scratch space for the test machine's memory");
-    let ram = format!(
-        "memory-backend-file,id=ram,size={SIZE},share=on,mem-path={}",
-        file("memory").display()
-    );
-    let serial = ["serial0", "serial1"].map(|name| format!("file:{}", file(name).display()));
-    let mut qemu = Command::new(QEMU)
-        .args(["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"])
-        .args(["-machine", "pc,memory-backend=ram", "-object", &ram])
-        .args(["-m", &format!("{}M", SIZE >> 20)])
-        .args(["-accel", "tcg,thread=single", "-cpu", "max"])
-        .args(["-device", "isa-debug-exit,iobase=0xf4,iosize=4"])
-        .args(["-serial", &serial[0], "-serial", &serial[1]])
-        .arg("-bios")
-        .arg(rom())
-        .stdin(Stdio::null())
-        .spawn()
-        .expect("QEMU starts");
-    let begin = Instant::now();
-    let status = loop {
-        if let Some(status) = qemu.try_wait().expect("QEMU is our child") {
-            break status;
+    Machine::start("pc", memory).finish()
+}
+
+/// A running machine.
+pub(crate) struct Machine {
+    qemu: Child,
+    begin: Instant,
+    dir: TempDir,
+}
+
+impl Machine {
+    /// Starts the firmware on QEMU's `board` with `memory`.
+    pub(crate) fn start(board: &str, memory: &Memory) -> Self {
+        let dir = scratch();
+        let file = |name| dir.path().join(name).display().to_string();
+        memory.save(&dir.path().join("memory")).expect("scratch space for memory");
+        let ram =
+            format!("memory-backend-file,id=ram,size={SIZE},share=on,mem-path={}", file("memory"));
+        let qemu = Command::new(QEMU)
+            .args(["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"])
+            .args(["-machine", &format!("{board},memory-backend=ram"), "-object", &ram])
+            .args(["-m", &format!("{}M", SIZE >> 20)])
+            .args(["-accel", "tcg,thread=single", "-cpu", "max"])
+            .args(["-device", "isa-debug-exit,iobase=0xf4,iosize=4"])
+            .args(["-serial", &format!("file:{}", file("serial0"))])
+            .args(["-serial", &format!("file:{}", file("serial1"))])
+            .args(["-monitor", "stdio", "-bios"])
+            .arg(rom())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("QEMU starts");
+        Self { qemu, begin: Instant::now(), dir }
+    }
+
+    /// Waits until the byte at `addr` is no longer zero.
+    pub(crate) fn wait_for(&self, addr: u64) {
+        let path = self.path("memory");
+        while Memory::peek(&path, addr).expect("QEMU keeps the file") == 0 {
+            assert!(self.begin.elapsed() < DEADLINE, "nothing was written at {addr:#x}");
+            thread::sleep(Duration::from_millis(1));
         }
-        if begin.elapsed() > DEADLINE {
-            qemu.kill().expect("QEMU is our child");
-            panic!("the test machine hangs; serial: {:?}", fs::read_to_string(file("serial0")));
-        }
-        thread::sleep(Duration::from_millis(2));
-    };
-    let end = match status.code() {
-        Some(0) => End::Reset,
-        Some(NEXT_KERNEL_ENTERED) => End::Entered,
-        _ => panic!("QEMU failed: {status}"),
-    };
-    let serial = ["serial0", "serial1"].map(|name| fs::read_to_string(file(name)).unwrap());
-    Outcome { end, serial, memory: Memory::load(&file("memory")).expect("QEMU keeps the file") }
+    }
+
+    /// Gives QEMU's monitor a command.
+    pub(crate) fn command(&mut self, line: &str) {
+        let monitor = self.qemu.stdin.as_mut().expect("piped");
+        writeln!(monitor, "{line}").expect("QEMU still runs");
+    }
+
+    /// Waits for the end.
+    pub(crate) fn finish(mut self) -> Outcome {
+        let serial = |path: &Path| fs::read_to_string(path).expect("QEMU made it");
+        let serials = ["serial0", "serial1"].map(|name| self.path(name));
+        let status = loop {
+            if let Some(status) = self.qemu.try_wait().expect("QEMU is our child") {
+                break status;
+            }
+            if self.begin.elapsed() > DEADLINE {
+                self.qemu.kill().expect("QEMU is our child");
+                self.qemu.wait().expect("QEMU is our child");
+                panic!("the test machine hangs; serial: {:?}", serial(&serials[0]));
+            }
+            thread::sleep(Duration::from_millis(2));
+        };
+        let end = match status.code() {
+            Some(0) => End::Reset,
+            Some(NEXT_KERNEL_ENTERED) => End::Entered,
+            _ => panic!("QEMU failed: {status}"),
+        };
+        let memory = Memory::load(&self.path("memory")).expect("QEMU keeps the file");
+        Outcome { end, serial: serials.map(|path| serial(&path)), memory }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
 }
 
 /// Memory-backed where possible: the file is sparse, but written page by page.
@@ -115,7 +155,6 @@ fn rom() -> &'static Path {
         );
         fs::write(&source, text).expect("target directory is writable");
         let status = Command::new(env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()))
-            .env_remove("RUSTFLAGS")
             .args(["--edition=2024", "--crate-type=bin", "--target=x86_64-unknown-linux-gnu"])
             .args(["-Cpanic=abort", "-Copt-level=2", "-Crelocation-model=static"])
             .args(["-Clinker=rust-lld", "-Clinker-flavor=ld.lld", "-Clink-arg=--oformat=binary"])

@@ -73,10 +73,16 @@ impl Memory {
         let file = File::create(path)?;
         file.set_len(SIZE)?;
         for (&addr, page) in &self.0 {
-            let offset = if addr < LOW { addr } else { addr - HIGH + LOW };
-            file.write_all_at(&page[..], offset)?;
+            file.write_all_at(&page[..], offset(addr))?;
         }
         Ok(())
+    }
+
+    /// The byte at `addr` in the file, while QEMU runs.
+    pub(crate) fn peek(path: &Path, addr: u64) -> io::Result<u8> {
+        let mut byte = [0];
+        File::open(path)?.read_exact_at(&mut byte, offset(addr))?;
+        Ok(byte[0])
     }
 
     /// Reads it back.
@@ -100,4 +106,9 @@ impl Memory {
             }
         }
     }
+}
+
+/// Where `addr` lies in the file.
+fn offset(addr: u64) -> u64 {
+    if addr < LOW { addr } else { addr - HIGH + LOW }
 }
