@@ -47,10 +47,23 @@ fn moves(preserved: &[Copy], kernel: &[Copy]) -> Moves {
 }
 
 fn check(kept: &[usize], list: &[usize], moves: &Moves) -> Result<(), Unsafe> {
+    check_with(kept, list, moves, |_| ())
+}
+
+/// Checks a scene in which `change` has moved something.
+fn check_with(
+    kept: &[usize],
+    list: &[usize],
+    moves: &Moves,
+    change: impl FnOnce(&mut Scene<'_>),
+) -> Result<(), Unsafe> {
     let set = |pages_: &[usize]| -> RangeSet { pages_.iter().map(|&p| pages(p, 1)).collect() };
     let (map, kept, list_pages) = (map(), set(kept), set(list));
     let (mover, window, payload) = (pages(MOVER, 1), pages(0, 4), pages(0, 2));
-    Scene { map: &map, kept: &kept, list_pages: &list_pages, mover, window, payload }.check(moves)
+    let mut scene =
+        Scene { map: &map, kept: &kept, list_pages: &list_pages, mover, window, payload };
+    change(&mut scene);
+    scene.check(moves)
 }
 
 /// Makes the moves in a memory where every page holds its own number, and says whether all is
@@ -125,6 +138,36 @@ fn a_page_may_be_read_many_times_but_not_after_it_is_written() {
     let error = check(&[], &[], &moves(&copies, &kernel)).unwrap_err();
     assert!(matches!(error, Unsafe::Overwrites { writer, reader, .. }
         if writer.index == 12 && reader.index == 13));
+}
+
+#[test]
+fn refuses_a_scene_that_is_wrong_itself() {
+    let wrong = |kept: &[usize], list: &[usize], change: fn(&mut Scene<'_>)| match check_with(
+        kept,
+        list,
+        &Moves::default(),
+        change,
+    )
+    .unwrap_err()
+    {
+        Unsafe::Misplaced { what, at, .. } => (what, at),
+        other => panic!("{other}"),
+    };
+    let as_is: fn(&mut Scene<'_>) = |_| ();
+    assert_eq!(wrong(&[20], &[], as_is), (Untouchable::Kept, pages(20, 1)));
+    assert_eq!(wrong(&[], &[4], as_is), (Untouchable::ListPage, pages(4, 1)));
+    assert_eq!(wrong(&[], &[END], as_is), (Untouchable::ListPage, pages(END, 1)));
+    let in_span = pages(10, 1);
+    assert_eq!(wrong(&[], &[], |s| s.mover = pages(10, 1)), (Untouchable::Mover, in_span));
+    assert_eq!(wrong(&[], &[], |s| s.mover = pages(3, 1)), (Untouchable::Mover, pages(3, 1)));
+    let long = pages(0, 6);
+    assert_eq!(wrong(&[], &[], |s| s.window = pages(0, 6)), (Untouchable::Window, long));
+    let window = pages(0, 4);
+    assert_eq!(wrong(&[], &[], |s| s.payload = pages(1, 2)), (Untouchable::Window, window));
+    assert_eq!(wrong(&[], &[], |s| s.payload = pages(0, 5)), (Untouchable::Window, window));
+    let low = PhysRange::from_len(0x1000, PAGE).unwrap();
+    let mover_low = |s: &mut Scene<'_>| s.mover = PhysRange::from_len(0x1000, PAGE).unwrap();
+    assert_eq!(wrong(&[], &[], mover_low), (Untouchable::Mover, low));
 }
 
 #[test]
