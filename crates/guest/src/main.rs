@@ -4,11 +4,24 @@
 //! |---|---|
 //! | `/init` (PID 1) | mounts, loads modules, keeps the agent running, reaps orphans |
 //! | `guest agent` | serves the agent protocol on `/dev/ttyS1` |
+//! | `guest mktree`, `digest` | make a tree with everything in it; describe it |
+//! | `guest frames` | where files lie in physical memory |
+//! | `guest fill`, `fragment` | leave little memory, or none in one piece |
+//! | `guest mc` | fills a memcached and checks it |
+
+#![deny(unsafe_code)]
 
 mod agent;
+mod ballast;
 mod boot;
+mod digest;
+mod frames;
 mod jobs;
+mod memcached;
+mod mktree;
 mod modules;
+mod rng;
+mod sys;
 
 use clap::{Parser, Subcommand};
 
@@ -23,6 +36,18 @@ struct Cli {
 enum Verb {
     /// Serve the agent protocol on /dev/ttyS1
     Agent,
+    /// Grow a random tree with everything in it; prints a JSON summary
+    Mktree(mktree::Args),
+    /// Describe a tree, a line for each path, and a hash over all
+    Digest(digest::Args),
+    /// Print the page frames of files, a JSON object for each
+    Frames(frames::Args),
+    /// Fill memory
+    Fill(ballast::Args),
+    /// Fill memory and free single pages of it again
+    Fragment(ballast::Args),
+    /// Fill a memcached or check it; prints JSON
+    Mc(memcached::Args),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -31,5 +56,11 @@ fn main() -> anyhow::Result<()> {
     }
     match Cli::parse().verb {
         Verb::Agent => agent::serve(),
+        Verb::Mktree(args) => mktree::run(&args),
+        Verb::Digest(args) => digest::run(&args),
+        Verb::Frames(args) => frames::run(&args),
+        Verb::Fill(args) => ballast::fill(&args),
+        Verb::Fragment(args) => ballast::fragment(&args),
+        Verb::Mc(args) => memcached::run(&args),
     }
 }

@@ -25,7 +25,7 @@ pub const KERNELS: [(&str, &str); 3] =
 
 /// The Debian programs that guests find in `/usr`, and the suite they come from.
 const ROOT_SUITE: &str = "bookworm";
-const ROOT_PACKAGES: [&str; 12] = [
+const ROOT_PACKAGES: [&str; 14] = [
     "acl",
     "attr",
     "bash",
@@ -37,6 +37,8 @@ const ROOT_PACKAGES: [&str; 12] = [
     "kexec-tools",
     "kmod",
     "memcached",
+    "mount",
+    "sed",
     "util-linux",
 ];
 
@@ -63,8 +65,17 @@ pub(crate) struct Artifacts {
 
 #[derive(Serialize, Deserialize)]
 struct Manifest {
+    /// [`ROOT_PACKAGES`] when this was fetched.
+    programs: Vec<String>,
     kernels: Vec<Kernel>,
     digests: Digests,
+}
+
+impl Manifest {
+    /// What an earlier run left, if it can be read.
+    fn read(path: &Path) -> Option<Self> {
+        serde_json::from_slice(&fs::read(path).ok()?).ok()
+    }
 }
 
 impl Artifacts {
@@ -77,13 +88,15 @@ impl Artifacts {
         fs::create_dir_all(&folder).with_context(|| format!("make {}", folder.display()))?;
         let _lock = lock(&folder)?;
         let path = folder.join("manifest.json");
-        if refresh || !path.exists() {
-            let manifest = fetch(&folder, progress).context("fetch kernels and programs")?;
-            fs::write(&path, serde_json::to_vec_pretty(&manifest)?)?;
-        }
-        let text = fs::read(&path)?;
-        let manifest: Manifest =
-            serde_json::from_slice(&text).with_context(|| format!("read {}", path.display()))?;
+        let known = if refresh { None } else { Manifest::read(&path) };
+        let manifest = match known.filter(|manifest| manifest.programs == ROOT_PACKAGES) {
+            Some(manifest) => manifest,
+            None => {
+                let manifest = fetch(&folder, progress).context("fetch kernels and programs")?;
+                fs::write(&path, serde_json::to_vec_pretty(&manifest)?)?;
+                manifest
+            }
+        };
         sha256::verify(&folder, &manifest.digests)?;
         let mut kernels = manifest.kernels;
         for kernel in &mut kernels {
@@ -152,7 +165,8 @@ fn fetch(folder: &Path, progress: &dyn Fn(&str)) -> Result<Manifest> {
     paths.extend(kernels.iter().flat_map(|k| [folder.join(&k.image), folder.join(&k.config)]));
     let relative: Vec<_> =
         paths.iter().map(|path| path.strip_prefix(folder)).collect::<Result<_, _>>()?;
-    Ok(Manifest { kernels, digests: sha256::digests(folder, &relative)? })
+    let programs = ROOT_PACKAGES.map(str::to_owned).to_vec();
+    Ok(Manifest { programs, kernels, digests: sha256::digests(folder, &relative)? })
 }
 
 /// Runs the fetched `depmod` over a tree; this machine need not have one.
