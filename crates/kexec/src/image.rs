@@ -39,15 +39,20 @@ pub enum LoadError {
 }
 
 impl KexecImage<'_> {
-    /// Checks every move once more, then loads the mover segment. What was loaded before is
-    /// forgotten. All staged pages must stay where they are until the [`sys::jump`].
-    pub fn load(&self) -> Result<(), LoadError> {
+    /// Proves that no move loses anything, and that the mover is made for its place.
+    pub fn check(&self) -> Result<(), LoadError> {
         let (made, planned) = (self.mover.range(), self.scene.mover);
         if made != planned {
             return Err(LoadError::MoverElsewhere { made, planned });
         }
-        self.scene.check(self.moves)?;
-        let segment = Segment { bytes: self.mover.bytes(), to: made };
-        Ok(sys::load(made.start(), &[segment])?)
+        Ok(self.scene.check(self.moves)?)
+    }
+
+    /// Checks every move once more, then loads the mover segment. What was loaded before is
+    /// forgotten. All staged pages must stay where they are until the [`sys::jump`].
+    pub fn load(&self) -> Result<(), LoadError> {
+        self.check()?;
+        let to = self.mover.range();
+        Ok(sys::load(to.start(), &[Segment { bytes: self.mover.bytes(), to }])?)
     }
 }

@@ -1,1 +1,36 @@
-//! Placeholder.
+//! Keeps chosen memory alive across kexec on stock Linux kernels.
+//!
+//! ```text
+//! source ─► hold ─► census ─► plan ─► compose ─► load ─► jump ─► mover ─► boot ─► discover ─► mount
+//! ```
+//!
+//! | module | step |
+//! |---|---|
+//! | [`source`] | what to keep: files and trees on tmpfs |
+//! | [`census`] | hold: pins; census: which page lies where; the last look |
+//! | [`save`] | plan, compose, stage, load, jump |
+//! | [`region`] | in the next kernel: discover, mount, verify, release |
+//!
+//! Before the jump every error leaves the old system as it was. After it nothing that does not
+//! check out is ever changed.
+
+#![deny(unsafe_code)]
+
+pub mod census;
+pub mod handover;
+pub mod head;
+pub mod holder;
+mod klog;
+pub mod machine;
+pub mod manifest;
+mod pagemap;
+mod platform;
+pub mod progress;
+pub mod region;
+pub mod save;
+pub mod source;
+mod staging;
+#[expect(unsafe_code, reason = "the only place for it")]
+mod sys;
+
+pub use sys::tsc;

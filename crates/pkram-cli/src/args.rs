@@ -1,0 +1,103 @@
+//! The command line.
+
+use crate::size::parse_size;
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+
+/// Keeps chosen memory alive across kexec on stock Linux kernels.
+///
+/// The pages of the sources stay where they are while the kernel is replaced; the next kernel finds
+/// them as files of an ext4 filesystem on persistent memory, in place.
+#[derive(Debug, Parser)]
+#[command(name = "pkram", version, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    /// Answer in JSON, with integers in bytes and addresses as numbers or strings of /proc/iomem
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// No progress bars
+    #[arg(long, short, global = true)]
+    pub(crate) quiet: bool,
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Say whether it would work, what would be kept, moved and left free; change nothing
+    Check(Save),
+    /// Hold the sources, plan, load the next kernel, and jump into it
+    Kexec {
+        #[command(flatten)]
+        save: Save,
+        /// Stop before the jump; a process in the background holds the sources until `pkram exec`
+        /// or `pkram unload`
+        #[arg(long)]
+        load_only: bool,
+        /// Be the process in the background
+        #[arg(long, hide = true)]
+        holder: bool,
+    },
+    /// Jump into what `pkram kexec --load-only` loaded
+    Exec,
+    /// Take back what `pkram kexec --load-only` loaded, and let the sources go
+    Unload,
+    /// List regions and what they carry
+    List,
+    /// Mount a region in place (ext4 with DAX; nosuid, nodev)
+    Mount {
+        /// UUID of the region (or its beginning), or a device of it; may be left out where there is
+        /// only one
+        #[arg(num_args = 1..=2, required = true, value_names = ["REGION", "DIR"])]
+        what: Vec<PathBuf>,
+    },
+    /// Check all metadata of a region; exit status 1 where something is not whole
+    Verify {
+        /// UUID of the region (or its beginning), or a device of it
+        region: Option<String>,
+    },
+    /// Give the memory of a region back to the system; its content is lost
+    Release {
+        /// UUID of the region (or its beginning), or a device of it
+        region: String,
+    },
+    /// Show what a file or device carries: span head, filesystem, manifest, tree
+    Inspect {
+        /// An image of a region, or a device
+        path: PathBuf,
+        /// List every file
+        #[arg(long)]
+        tree: bool,
+    },
+    /// Show what this machine and this kernel can do, and what brought this kernel here
+    Status,
+}
+
+/// What to save, and into which kernel.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Save {
+    /// The next kernel's image (bzImage)
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) kernel: PathBuf,
+    /// The next kernel's initrd
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) initrd: Option<PathBuf>,
+    /// The next kernel's command line; with --reuse-cmdline, what is added to it
+    #[arg(long, value_name = "STRING", allow_hyphen_values = true)]
+    pub(crate) append: Option<String>,
+    /// Take this kernel's command line
+    #[arg(long)]
+    pub(crate) reuse_cmdline: bool,
+    /// RAM that the next kernel must have, e.g. 512M [default: what a small system needs beside its
+    /// initrd and 1/50 of RAM, at most half of RAM]
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    pub(crate) reserve_ram: Option<u64>,
+    /// Go on although the next kernel could not be shown to see the region
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// Seed for the random choice of the next kernel's place
+    #[arg(long, hide = true)]
+    pub(crate) seed: Option<u64>,
+    /// What to keep: a file or directory on tmpfs; NAME is its directory in the region
+    #[arg(value_name = "[NAME=]PATH", required = true)]
+    pub(crate) sources: Vec<String>,
+}

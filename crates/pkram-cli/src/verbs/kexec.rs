@@ -1,0 +1,78 @@
+//! `pkram kexec`: hold, plan, load, jump.
+//!
+//! With `--load-only` the work is done by a copy of this program in the background, which goes on
+//! holding when the answer is given.
+
+use super::check::{Plan, options};
+use crate::answer::print;
+use crate::args::{Cli, Save};
+use crate::bar::Bars;
+use anyhow::Context as _;
+use pkram::holder::Seat;
+use pkram::save::{Prepared, prepare};
+use std::io::{self, BufRead, BufReader, Read, Write as _};
+use std::os::unix::process::CommandExt;
+use std::process::{Command, ExitCode, Stdio};
+
+/// The holder's first line on success; what follows is the answer.
+const LOADED: &str = "loaded";
+
+pub(crate) fn run(cli: &Cli, save: &Save, bars: &Bars) -> anyhow::Result<ExitCode> {
+    let prepared = load(save, bars)?;
+    prepared.last_look(bars).or_else(|error| prepared.unload().and(Err(error)))?;
+    print(cli.json, &Plan::of(&prepared))?;
+    Err(prepared.jump().into())
+}
+
+fn load(save: &Save, bars: &Bars) -> anyhow::Result<Prepared> {
+    let mut prepared = prepare(&options(save)?, bars)?;
+    prepared.load()?;
+    Ok(prepared)
+}
+
+/// Starts the holder, and passes on what it says before it goes into the background. Its first
+/// argument begins with `@`, so that systemd's final killing spree spares it.
+pub(crate) fn start_holder() -> anyhow::Result<ExitCode> {
+    let mut holder = Command::new("/proc/self/exe")
+        .arg0("@pkram")
+        .args(std::env::args_os().skip(1))
+        .arg("--holder")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .process_group(0)
+        .spawn()
+        .context("cannot start the process that holds the sources")?;
+    let mut said = BufReader::new(holder.stdout.take().context("the holder has no stdout")?);
+    let mut first = String::new();
+    said.read_line(&mut first)?;
+    if first.trim() != LOADED {
+        // Its error is on stderr already.
+        holder.wait()?;
+        return Ok(ExitCode::FAILURE);
+    }
+    let mut answer = String::new();
+    said.read_to_string(&mut answer)?;
+    io::stdout().write_all(answer.as_bytes())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Is the holder.
+pub(crate) fn hold(cli: &Cli, save: &Save, bars: &Bars) -> anyhow::Result<ExitCode> {
+    let seat = Seat::take()?;
+    let prepared = load(save, bars)?;
+    println!("{LOADED}");
+    print(cli.json, &Plan::of(&prepared))?;
+    leave_terminal()?;
+    seat.serve(prepared, bars)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Closes what ties the holder to the one who started it.
+fn leave_terminal() -> io::Result<()> {
+    let null = std::fs::File::options().read(true).write(true).open("/dev/null")?;
+    rustix::stdio::dup2_stdout(&null)?;
+    rustix::stdio::dup2_stderr(&null)?;
+    // Fails only for the leader of a process group, which is as good.
+    let _ = rustix::process::setsid();
+    Ok(())
+}

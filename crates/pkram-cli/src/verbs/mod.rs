@@ -1,0 +1,31 @@
+//! One file a verb.
+
+mod check;
+mod exec;
+mod kexec;
+mod list;
+mod mount;
+mod release;
+mod status;
+
+use crate::args::{Cli, Verb};
+use crate::bar::Bars;
+use std::process::ExitCode;
+
+/// Does what the command line says.
+pub(crate) fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
+    let bars = Bars::new(cli.quiet);
+    match &cli.verb {
+        Verb::Check(save) => check::run(cli.json, save, &bars),
+        Verb::Kexec { save, holder: true, .. } => kexec::hold(cli, save, &bars),
+        Verb::Kexec { load_only: true, .. } => kexec::start_holder(),
+        Verb::Kexec { save, .. } => kexec::run(cli, save, &bars),
+        Verb::Exec => exec::exec(),
+        Verb::Unload => exec::unload(cli.json),
+        Verb::List => list::run(cli.json),
+        Verb::Mount { what } => mount::run(cli.json, what),
+        Verb::Release { region } => release::run(cli.json, region),
+        Verb::Status => status::run(cli.json),
+        _ => anyhow::bail!("not yet"),
+    }
+}

@@ -1,0 +1,85 @@
+//! `pkram status`: how this kernel came here.
+
+use crate::answer::print;
+use pkram::handover::Handover;
+use pkram::machine;
+use serde::Serialize;
+use std::fmt;
+use std::process::ExitCode;
+
+pub(crate) fn run(json: bool) -> anyhow::Result<ExitCode> {
+    print(json, &Status::read())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+#[derive(Debug, Serialize)]
+struct Status {
+    kernel: String,
+    arrival: Option<Arrival>,
+}
+
+/// The way here, in seconds.
+#[derive(Debug, Serialize)]
+struct Arrival {
+    region: String,
+    hold: Option<f64>,
+    compose: Option<f64>,
+    load: Option<f64>,
+    last_look: Option<f64>,
+    shutdown: Option<f64>,
+    check: Option<f64>,
+    moves: Option<f64>,
+    metadata: Option<f64>,
+    place: Option<f64>,
+    since: Option<f64>,
+}
+
+impl Status {
+    fn read() -> Self {
+        let arrival = Handover::of_this_boot().map(|h| {
+            let [entered, checked, moved, composed, placed] = h.mover;
+            Arrival {
+                region: h.region.to_string(),
+                hold: h.seconds(h.start_tsc, h.held_tsc),
+                compose: h.seconds(h.held_tsc, h.composed_tsc),
+                load: h.seconds(h.composed_tsc, h.loaded_tsc),
+                last_look: h.seconds(h.loaded_tsc, h.jump_tsc),
+                shutdown: h.seconds(h.jump_tsc, entered),
+                check: h.seconds(entered, checked),
+                moves: h.seconds(checked, moved),
+                metadata: h.seconds(moved, composed),
+                place: h.seconds(composed, placed),
+                since: h.seconds(placed, pkram::tsc()),
+            }
+        });
+        Self { kernel: machine::kernel_release(), arrival }
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "kernel      {}", self.kernel)?;
+        let Some(a) = &self.arrival else {
+            return writeln!(f, "arrival     not started by pkram");
+        };
+        writeln!(f, "arrival     by pkram, with region {}", a.region)?;
+        let phases = [
+            ("hold", a.hold),
+            ("compose", a.compose),
+            ("load", a.load),
+            ("last look", a.last_look),
+            ("shutdown", a.shutdown),
+            ("check", a.check),
+            ("moves", a.moves),
+            ("metadata", a.metadata),
+            ("place", a.place),
+            ("since", a.since),
+        ];
+        for (name, seconds) in phases {
+            if let Some(s) = seconds {
+                writeln!(f, "{name:<11} {s:.6} s")?;
+            }
+        }
+        Ok(())
+    }
+}

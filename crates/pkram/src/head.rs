@@ -1,0 +1,208 @@
+//! The head of a span: how a range of memory says that it is ours.
+//!
+//! ```text
+//! span 0:  bytes 0..1024 of the region filesystem, which ext4 leaves to boot loaders
+//! others:  the first block; the second block stays zero, because the kernel looks for NVDIMM
+//!          info blocks at +4 KiB. Both blocks belong to the bad-blocks inode.
+//! ```
+//!
+//! Three levels of trust: bytes are alleged; [`SpanHead::parse`] makes a head well-formed;
+//! [`crate::discover`] compares it with where the device lies and makes it ours.
+
+use physmem::{PAGE_SIZE, PhysRange};
+use uuid::Uuid;
+use zerocopy::little_endian::{U32, U64};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+/// The first bytes of every span.
+pub const MAGIC: [u8; 8] = *b"PKRAMSPN";
+
+/// Version of this layout.
+pub const VERSION: u32 = 1;
+
+/// Blocks of 4 KiB at the start of every span but the first that carry no file data.
+pub const LATER_HEAD_BLOCKS: u64 = 2;
+
+/// Bytes of a head, all in the area that ext4 leaves unused.
+pub const HEAD_BYTES: usize = 1024;
+
+/// A head as it lies in memory; all numbers little-endian.
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+struct Layout {
+    magic: [u8; 8],
+    version: U32,
+    /// CRC-32C of all [`HEAD_BYTES`] bytes, this field zero.
+    crc32c: U32,
+    region: [u8; 16],
+    index: U32,
+    count: U32,
+    start: U64,
+    len: U64,
+    first_block: U64,
+    region_blocks: U64,
+    created: U64,
+    zero: [u8; HEAD_BYTES - 80],
+}
+
+/// What a head says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SpanHead {
+    /// The region that the span belongs to; also the filesystem's UUID.
+    pub region: Uuid,
+    /// Which of the region's spans this is, from 0.
+    pub index: u32,
+    /// How many spans the region has.
+    pub count: u32,
+    /// Where the span lies in physical memory.
+    pub range: PhysRange,
+    /// The region's block (4 KiB) at which the span begins.
+    pub first_block: u64,
+    /// How many blocks the region has in all spans.
+    pub region_blocks: u64,
+    /// When the region was made, in seconds since 1970.
+    pub created: u64,
+}
+
+/// Why bytes are no head.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum HeadError {
+    /// Nothing there claims to be a head.
+    #[error("no pkram span begins here (expected {MAGIC:02x?}, found {found:02x?})")]
+    NotOurs {
+        /// The bytes where the magic should be.
+        found: [u8; 8],
+    },
+    /// The version is from another time.
+    #[error("the span's head has version {found}; this pkram reads version {VERSION}")]
+    Version {
+        /// What it says.
+        found: u32,
+    },
+    /// Checksum mismatch.
+    #[error("the span's head is damaged: CRC-32C is {found:#010x}, should be {expected:#010x}")]
+    Damaged {
+        /// Computed over the bytes.
+        expected: u32,
+        /// Stored in the head.
+        found: u32,
+    },
+    /// The sum is right, the contents are not.
+    #[error("the span's head contradicts itself: {what}")]
+    Absurd {
+        /// Where.
+        what: String,
+    },
+}
+
+impl SpanHead {
+    /// The head as bytes.
+    pub fn to_bytes(&self) -> [u8; HEAD_BYTES] {
+        let mut layout = Layout {
+            magic: MAGIC,
+            version: VERSION.into(),
+            crc32c: 0.into(),
+            region: *self.region.as_bytes(),
+            index: self.index.into(),
+            count: self.count.into(),
+            start: self.range.start().into(),
+            len: self.range.len().into(),
+            first_block: self.first_block.into(),
+            region_blocks: self.region_blocks.into(),
+            created: self.created.into(),
+            zero: [0; HEAD_BYTES - 80],
+        };
+        layout.crc32c = crc32c::crc32c(layout.as_bytes()).into();
+        zerocopy::transmute!(layout)
+    }
+
+    /// The head that `bytes` claim to be, if they are whole.
+    pub fn parse(bytes: &[u8; HEAD_BYTES]) -> Result<Self, HeadError> {
+        let mut layout = Layout::read_from_bytes(bytes).expect("the sizes are equal");
+        if layout.magic != MAGIC {
+            return Err(HeadError::NotOurs { found: layout.magic });
+        }
+        let found = layout.crc32c.get();
+        layout.crc32c = 0.into();
+        let expected = crc32c::crc32c(layout.as_bytes());
+        if found != expected {
+            return Err(HeadError::Damaged { expected, found });
+        }
+        if layout.version != VERSION {
+            return Err(HeadError::Version { found: layout.version.get() });
+        }
+        let absurd = |what: String| HeadError::Absurd { what };
+        let range = PhysRange::from_len(layout.start.get(), layout.len.get())
+            .map_err(|e| absurd(e.to_string()))?;
+        let head = Self {
+            region: Uuid::from_bytes(layout.region),
+            index: layout.index.get(),
+            count: layout.count.get(),
+            range,
+            first_block: layout.first_block.get(),
+            region_blocks: layout.region_blocks.get(),
+            created: layout.created.get(),
+        };
+        if head.index >= head.count {
+            return Err(absurd(format!("span {} of {}", head.index, head.count)));
+        }
+        let end = head.first_block.checked_add(range.len() / PAGE_SIZE);
+        if end.is_none_or(|end| end > head.region_blocks)
+            || (head.index == 0) != (head.first_block == 0)
+        {
+            return Err(absurd(format!(
+                "span {} has {} blocks from block {} on, the region has {}",
+                head.index,
+                range.len() / PAGE_SIZE,
+                head.first_block,
+                head.region_blocks
+            )));
+        }
+        Ok(head)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn head() -> SpanHead {
+        SpanHead {
+            region: Uuid::from_u128(7),
+            index: 1,
+            count: 2,
+            range: PhysRange::new(0x4000_0000, 0x5000_0000).unwrap(),
+            first_block: 1024,
+            region_blocks: 1024 + 0x10000,
+            created: 1_700_000_000,
+        }
+    }
+
+    #[test]
+    fn reads_what_it_writes() {
+        assert_eq!(SpanHead::parse(&head().to_bytes()), Ok(head()));
+        assert!(matches!(SpanHead::parse(&[0; HEAD_BYTES]), Err(HeadError::NotOurs { .. })));
+    }
+
+    #[test]
+    fn refuses_contradictions() {
+        for bad in [
+            SpanHead { index: 2, ..head() },
+            SpanHead { region_blocks: 2000, ..head() },
+            SpanHead { first_block: u64::MAX, ..head() },
+            SpanHead { index: 0, ..head() },
+        ] {
+            assert!(matches!(SpanHead::parse(&bad.to_bytes()), Err(HeadError::Absurd { .. })));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn finds_every_flipped_bit(bit in 0..HEAD_BYTES * 8) {
+            let mut bytes = head().to_bytes();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            prop_assert!(SpanHead::parse(&bytes).is_err());
+        }
+    }
+}

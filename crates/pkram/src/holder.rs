@@ -1,0 +1,160 @@
+//! The holder: what is loaded stays only as long as its pages are held, so a process has to stay.
+//!
+//! It listens on a socket in `/run/pkram` and does one of two things when asked: take the last look
+//! and jump, or let everything go. Requests and replies are one JSON object a line.
+
+use crate::progress::Progress;
+use crate::save::{Prepared, SaveError};
+use serde::{Deserialize, Serialize};
+use std::fs;
+use std::io::{self, BufRead, BufReader, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+use std::time::Duration;
+
+/// Where the holder listens.
+pub const SOCKET: &str = "/run/pkram/holder.sock";
+
+/// A client that says nothing for so long is not waited for.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What a holder can be asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Ask {
+    /// Last look and jump. There is an answer only if that fails.
+    Exec,
+    /// Unload and let the sources go.
+    Unload,
+    /// Say what is loaded.
+    Status,
+}
+
+/// What it answers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Reply {
+    /// Done.
+    Done,
+    /// It did not work; the text says why.
+    Failed(String),
+    /// The manifest of what is loaded.
+    Loaded(Box<crate::manifest::Manifest>),
+}
+
+/// Why there is no answer from a holder.
+#[derive(Debug, thiserror::Error)]
+pub enum HolderError {
+    /// None runs.
+    #[error(
+        "nothing is loaded by pkram (no holder answers at {SOCKET}); load with `pkram kexec --load-only`"
+    )]
+    None,
+    /// One runs already.
+    #[error(
+        "something is loaded already; jump with `pkram exec` or take it back with `pkram unload`"
+    )]
+    Running,
+    /// The connection broke or made no sense.
+    #[error("{SOCKET}: {0}")]
+    Io(#[from] io::Error),
+}
+
+/// A socket that a holder will listen on: taken before anything is held, so that two holders
+/// cannot be.
+#[derive(Debug)]
+pub struct Seat {
+    listener: UnixListener,
+}
+
+impl Seat {
+    /// Takes the socket, unless a living holder has it.
+    pub fn take() -> Result<Self, HolderError> {
+        let path = Path::new(SOCKET);
+        if UnixStream::connect(path).is_ok() {
+            return Err(HolderError::Running);
+        }
+        if let Some(dir) = path.parent() {
+            fs::create_dir_all(dir)?;
+            fs::set_permissions(dir, fs::Permissions::from_mode(0o700))?;
+        }
+        match fs::remove_file(path) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e.into()),
+            _ => {}
+        }
+        Ok(Self { listener: UnixListener::bind(path)? })
+    }
+
+    /// Holds `prepared`, which is loaded, until it is asked to let go. After a failed jump nothing
+    /// is loaded any more, and the holder ends.
+    pub fn serve(self, prepared: Prepared, progress: &dyn Progress) -> Result<(), SaveError> {
+        for client in self.listener.incoming().flatten() {
+            let Ok(ask) = read_ask(&client) else { continue };
+            match ask {
+                Ask::Status => {
+                    reply(&client, &Reply::Loaded(Box::new(prepared.manifest.clone())));
+                }
+                Ask::Unload => {
+                    let undone = prepared.unload();
+                    reply(&client, &outcome(&undone));
+                    let _ = fs::remove_file(SOCKET);
+                    return undone;
+                }
+                Ask::Exec => match prepared.last_look(progress) {
+                    Ok(()) => {
+                        let error = prepared.jump();
+                        reply(&client, &Reply::Failed(error.to_string()));
+                        let _ = fs::remove_file(SOCKET);
+                        return Err(error);
+                    }
+                    Err(error) => {
+                        let undone = prepared.unload();
+                        reply(&client, &Reply::Failed(error.to_string()));
+                        let _ = fs::remove_file(SOCKET);
+                        return undone.and(Err(error));
+                    }
+                },
+            }
+        }
+        prepared.unload()
+    }
+}
+
+/// Asks the holder.
+pub fn ask(what: Ask) -> Result<Reply, HolderError> {
+    let mut stream = match UnixStream::connect(SOCKET) {
+        Err(e)
+            if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) =>
+        {
+            return Err(HolderError::None);
+        }
+        other => other?,
+    };
+    let line = serde_json::to_string(&what).map_err(io::Error::other)?;
+    writeln!(stream, "{line}")?;
+    let mut answer = String::new();
+    BufReader::new(stream).read_line(&mut answer)?;
+    Ok(serde_json::from_str(&answer).map_err(io::Error::other)?)
+}
+
+fn read_ask(client: &UnixStream) -> io::Result<Ask> {
+    client.set_read_timeout(Some(PATIENCE))?;
+    let mut line = String::new();
+    BufReader::new(io::Read::take(client, 4096)).read_line(&mut line)?;
+    serde_json::from_str(&line).map_err(io::Error::other)
+}
+
+fn outcome<T>(result: &Result<T, SaveError>) -> Reply {
+    match result {
+        Ok(_) => Reply::Done,
+        Err(e) => Reply::Failed(e.to_string()),
+    }
+}
+
+/// A client that has gone does not matter.
+fn reply(mut client: &UnixStream, reply: &Reply) {
+    if let Ok(line) = serde_json::to_string(reply) {
+        let _ = writeln!(client, "{line}");
+    }
+}

@@ -1,0 +1,105 @@
+//! What this machine's memory is: the map that the next kernel would be given, and figures.
+
+use physmem::{E820Entry, FirmwareError, IomemError, MemoryMap, PhysRange, RangeSet, parse_iomem};
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Why the machine cannot be described.
+#[derive(Debug, thiserror::Error)]
+pub enum MachineError {
+    /// A file of /proc or /sys cannot be read.
+    #[error("{path}: {source}", path = .path.display())]
+    Io {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// An entry of the firmware's memory map is not as the kernel writes it.
+    #[error("{path}: {source}", path = .path.display())]
+    Firmware {
+        /// The entry.
+        path: PathBuf,
+        /// What is wrong.
+        source: FirmwareError,
+    },
+    /// `/proc/iomem` is not as the kernel writes it.
+    #[error(transparent)]
+    Iomem(#[from] IomemError),
+    /// A number was expected.
+    #[error("{path}: expected a number, found {found:?}", path = .path.display())]
+    Number {
+        /// Where.
+        path: PathBuf,
+        /// What was there.
+        found: String,
+    },
+}
+
+/// The memory map that this kernel's boot loader gave it, without any `memmap=` of its command
+/// line: `/sys/firmware/memmap`.
+pub fn firmware_map() -> Result<MemoryMap, MachineError> {
+    let dir = Path::new("/sys/firmware/memmap");
+    let mut entries = Vec::new();
+    for entry in fs::read_dir(dir).map_err(io_at(dir))? {
+        let path = entry.map_err(io_at(dir))?.path();
+        let [start, end, kind] = ["start", "end", "type"].map(|file| read(&path.join(file)));
+        let entry = E820Entry::from_firmware(&start?, &end?, &kind?)
+            .map_err(|source| MachineError::Firmware { path, source })?;
+        entries.push(entry);
+    }
+    Ok(MemoryMap::from_entries(entries))
+}
+
+/// The RAM that this kernel uses, hot-added memory among it: `System RAM` in `/proc/iomem`.
+pub fn system_ram() -> Result<RangeSet, MachineError> {
+    let resources = parse_iomem(&read(Path::new("/proc/iomem"))?)?;
+    let ram = resources.iter().filter(|r| r.name.starts_with("System RAM"));
+    Ok(ram.map(|r| r.range).collect())
+}
+
+/// Where the running kernel's code, data and bss lie, as one range: nothing is ever kept there.
+pub fn kernel_image() -> Result<Option<PhysRange>, MachineError> {
+    let resources = parse_iomem(&read(Path::new("/proc/iomem"))?)?;
+    let parts = resources.iter().filter(|r| r.name.starts_with("Kernel "));
+    Ok(parts.map(|r| r.range).collect::<RangeSet>().hull())
+}
+
+/// `MemTotal` of `/proc/meminfo`, in bytes.
+pub fn mem_total() -> Result<u64, MachineError> {
+    let path = Path::new("/proc/meminfo");
+    let text = read(path)?;
+    let found = text.lines().find_map(|l| l.strip_prefix("MemTotal:")).unwrap_or_default();
+    let number = found.trim().strip_suffix(" kB").and_then(|kb| kb.parse::<u64>().ok());
+    number
+        .and_then(|kb| kb.checked_mul(1024))
+        .ok_or_else(|| MachineError::Number { path: path.to_owned(), found: found.to_owned() })
+}
+
+/// Size of a memory block, the unit in which memory comes and goes while running, in bytes:
+/// `/sys/devices/system/memory/block_size_bytes`, 128 MiB where there is no such file.
+pub fn memory_block() -> Result<u64, MachineError> {
+    let path = Path::new("/sys/devices/system/memory/block_size_bytes");
+    let text = match fs::read_to_string(path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(128 << 20),
+        other => other.map_err(io_at(path))?,
+    };
+    u64::from_str_radix(text.trim(), 16)
+        .ok()
+        .filter(|size| size.is_power_of_two())
+        .ok_or_else(|| MachineError::Number { path: path.to_owned(), found: text.clone() })
+}
+
+/// The running kernel's release, as `uname -r` prints it.
+pub fn kernel_release() -> String {
+    rustix::system::uname().release().to_string_lossy().into_owned()
+}
+
+fn read(path: &Path) -> Result<String, MachineError> {
+    fs::read_to_string(path).map_err(io_at(path))
+}
+
+fn io_at(path: &Path) -> impl Fn(io::Error) -> MachineError + '_ {
+    move |source| MachineError::Io { path: path.to_owned(), source }
+}

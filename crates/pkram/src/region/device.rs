@@ -1,0 +1,129 @@
+//! The kernel's persistent-memory devices, by physical address.
+//!
+//! Each e820 entry of type 12 becomes a platform device, a region and one label-less namespace
+//! (`drivers/nvdimm/e820.c`); a namespace in raw mode has a block device `pmemN`. The numbers
+//! differ from kernel to kernel, so a device is known by its `resource`, never by its name.
+
+use physmem::{E820Type, PhysRange};
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::machine::{self, MachineError};
+
+/// How long devices may take to appear after their modules are loaded.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A namespace of persistent memory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Device {
+    /// The namespace in sysfs, e.g. `/sys/bus/nd/devices/namespace0.0`.
+    pub sysfs: PathBuf,
+    /// Where it lies.
+    pub range: PhysRange,
+    /// Its block device, e.g. `/dev/pmem0`, if it has one now.
+    pub block: Option<PathBuf>,
+}
+
+/// Why devices cannot be listed.
+#[derive(Debug, thiserror::Error)]
+pub enum DeviceError {
+    /// A file of sysfs cannot be read.
+    #[error("{path}: {source}", path = .path.display())]
+    Io {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The memory map cannot be read.
+    #[error(transparent)]
+    Machine(#[from] MachineError),
+}
+
+/// All namespaces of type-12 memory, once every such range that the firmware map names has its
+/// device, or time is up. Loads the drivers where they are missing.
+pub fn devices() -> Result<Vec<Device>, DeviceError> {
+    let wanted: Vec<_> = machine::firmware_map()?.of_type(E820Type::Pram).iter().collect();
+    let deadline = Instant::now() + PATIENCE;
+    let mut asked = false;
+    loop {
+        let found = present()?;
+        let complete = wanted.iter().all(|w| {
+            let inside: Vec<_> = found.iter().filter(|d| w.contains_range(d.range)).collect();
+            !inside.is_empty() && inside.iter().all(|d| d.block.is_some() || is_claimed(d))
+        });
+        if complete || Instant::now() >= deadline {
+            return Ok(found);
+        }
+        if !asked {
+            load_drivers();
+            asked = true;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// The namespaces that there are now, by address.
+fn present() -> Result<Vec<Device>, DeviceError> {
+    let bus = Path::new("/sys/bus/nd/devices");
+    let entries = match fs::read_dir(bus) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        other => other.map_err(io_at(bus))?,
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        let sysfs = entry.map_err(io_at(bus))?.path();
+        let name = sysfs.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if !name.starts_with("namespace") {
+            continue;
+        }
+        // Seed devices have no resource; a device that vanishes meanwhile is no device.
+        let (Some(start), Some(len)) = (hex(&sysfs.join("resource")), number(&sysfs.join("size")))
+        else {
+            continue;
+        };
+        let Ok(range) = PhysRange::from_len(start, len) else { continue };
+        let block = block_device(&sysfs);
+        found.push(Device { sysfs, range, block });
+    }
+    found.sort_by_key(|d| d.range);
+    Ok(found)
+}
+
+/// Whether another driver (device-dax, btt) has taken the namespace, so that no block device comes.
+fn is_claimed(device: &Device) -> bool {
+    fs::read_to_string(device.sysfs.join("holder")).is_ok_and(|h| !h.trim().is_empty())
+}
+
+fn block_device(sysfs: &Path) -> Option<PathBuf> {
+    let entry = fs::read_dir(sysfs.join("block")).ok()?.next()?.ok()?;
+    let node = Path::new("/dev").join(entry.file_name());
+    node.exists().then_some(node)
+}
+
+/// Best effort: on a system with udev the drivers are loaded already, and a missing `modprobe`
+/// shows as missing devices.
+fn load_drivers() {
+    let _ = Command::new("modprobe")
+        .args(["-a", "-q", "nd_e820", "nd_pmem"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+}
+
+fn hex(path: &Path) -> Option<u64> {
+    let text = fs::read_to_string(path).ok()?;
+    u64::from_str_radix(text.trim().strip_prefix("0x")?, 16).ok()
+}
+
+fn number(path: &Path) -> Option<u64> {
+    fs::read_to_string(path).ok()?.trim().parse().ok()
+}
+
+fn io_at(path: &Path) -> impl Fn(io::Error) -> DeviceError + '_ {
+    move |source| DeviceError::Io { path: path.to_owned(), source }
+}

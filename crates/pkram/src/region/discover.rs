@@ -1,0 +1,233 @@
+//! From devices to regions: reads the heads and puts the spans together.
+//!
+//! Nothing outside the spans themselves is believed: a head is *ours* when its checksum holds and
+//! the device that carries it lies exactly where the head says.
+
+use super::device::{Device, DeviceError, devices};
+use crate::head::{HEAD_BYTES, HeadError, SpanHead};
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use uuid::Uuid;
+
+/// A span whose head is ours.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// What it says.
+    pub head: SpanHead,
+    /// What carries it.
+    pub device: Device,
+}
+
+/// A region with the spans that were found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Region {
+    /// Its name among regions, and the UUID of its filesystem.
+    pub uuid: Uuid,
+    /// Its spans by index.
+    pub spans: Vec<Span>,
+    /// Indices of spans that were not found.
+    pub missing: Vec<u32>,
+}
+
+/// A device that carries no whole head although it may be a span: left exactly as it is.
+#[derive(Debug)]
+pub struct DamagedSpan {
+    /// The device.
+    pub device: Device,
+    /// What is wrong.
+    pub error: DamagedReason,
+}
+
+/// What keeps a device from being a span of ours.
+#[derive(Debug, thiserror::Error)]
+pub enum DamagedReason {
+    /// The head does not check out.
+    #[error(transparent)]
+    Head(#[from] HeadError),
+    /// The head is whole but speaks of another place.
+    #[error("the head says the span lies at {claimed}, but the device lies at {actual}")]
+    Elsewhere {
+        /// By the head.
+        claimed: physmem::PhysRange,
+        /// By sysfs.
+        actual: physmem::PhysRange,
+    },
+    /// Two devices claim to be the same span.
+    #[error("span {index} of region {region} was found twice")]
+    Twice {
+        /// The region.
+        region: Uuid,
+        /// The span.
+        index: u32,
+    },
+    /// Unreadable device.
+    #[error("cannot be read: {0}")]
+    Io(#[from] io::Error),
+}
+
+/// Everything of type 12 in this machine.
+#[derive(Debug, Default)]
+pub struct Discovered {
+    /// Regions, whole or with missing spans.
+    pub regions: Vec<Region>,
+    /// Devices that may have been spans.
+    pub damaged: Vec<DamagedSpan>,
+    /// Devices that no head claims: other people's persistent memory, or released spans.
+    pub strangers: Vec<Device>,
+}
+
+/// Why a region cannot be chosen.
+#[derive(Debug, thiserror::Error)]
+pub enum RegionError {
+    /// Devices cannot be listed.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+    /// There is none.
+    #[error("there is no region here{damaged}")]
+    None {
+        /// `""`, or what was found instead.
+        damaged: String,
+    },
+    /// More than one, and no choice was made.
+    #[error("there are {count} regions here; name one of them: {names}", count = .names.split(", ").count())]
+    Several {
+        /// Their UUIDs.
+        names: String,
+    },
+    /// None has the name.
+    #[error("no region is called {wanted:?}; there are: {names}")]
+    Unknown {
+        /// What was asked for.
+        wanted: String,
+        /// Their UUIDs.
+        names: String,
+    },
+    /// A part is not there.
+    #[error(
+        "region {region} has {count} spans, and these were not found: {missing:?}; it is left as it is"
+    )]
+    Incomplete {
+        /// The region.
+        region: Uuid,
+        /// How many it should have.
+        count: u32,
+        /// Which are missing.
+        missing: Vec<u32>,
+    },
+}
+
+/// Finds all regions.
+pub fn discover() -> Result<Discovered, DeviceError> {
+    let mut found = Discovered::default();
+    for device in devices()? {
+        let Some(block) = device.block.clone() else {
+            found.strangers.push(device);
+            continue;
+        };
+        match read_head(&block, &device) {
+            Ok(head) => found.add(Span { head, device }),
+            Err(DamagedReason::Head(HeadError::NotOurs { .. })) if !has_ext4_label(&block) => {
+                found.strangers.push(device);
+            }
+            Err(error) => found.damaged.push(DamagedSpan { device, error }),
+        }
+    }
+    for region in &mut found.regions {
+        region.spans.sort_by_key(|s| s.head.index);
+        let count = region.spans.iter().map(|s| s.head.count).max().unwrap_or(0);
+        region.missing =
+            (0..count).filter(|i| region.spans.iter().all(|s| s.head.index != *i)).collect();
+    }
+    Ok(found)
+}
+
+impl Discovered {
+    fn add(&mut self, span: Span) {
+        let uuid = span.head.region;
+        let Some(region) = self.regions.iter_mut().find(|r| r.uuid == uuid) else {
+            self.regions.push(Region { uuid, spans: vec![span], missing: Vec::new() });
+            return;
+        };
+        let index = span.head.index;
+        if region.spans.iter().any(|s| s.head.index == index) {
+            let error = DamagedReason::Twice { region: uuid, index };
+            self.damaged.push(DamagedSpan { device: span.device, error });
+        } else {
+            region.spans.push(span);
+        }
+    }
+
+    /// The region called `name`: its UUID or the beginning of it, a device of it, or, without a
+    /// name, the only one.
+    pub fn choose(&self, name: Option<&str>) -> Result<&Region, RegionError> {
+        let names = || {
+            let all: Vec<_> = self.regions.iter().map(|r| r.uuid.to_string()).collect();
+            all.join(", ")
+        };
+        let matching: Vec<_> =
+            self.regions.iter().filter(|r| name.is_none_or(|n| r.is_called(n))).collect();
+        match (matching.as_slice(), name) {
+            ([one], _) if one.missing.is_empty() => Ok(one),
+            ([one], _) => Err(RegionError::Incomplete {
+                region: one.uuid,
+                count: one.spans.first().map_or(0, |s| s.head.count),
+                missing: one.missing.clone(),
+            }),
+            ([], _) if self.regions.is_empty() => {
+                let damaged = self
+                    .damaged
+                    .iter()
+                    .map(|d| format!("; {} at {}: {}", d.device.name(), d.device.range, d.error));
+                Err(RegionError::None { damaged: damaged.collect() })
+            }
+            ([], Some(wanted)) => {
+                Err(RegionError::Unknown { wanted: wanted.to_owned(), names: names() })
+            }
+            _ => Err(RegionError::Several { names: names() }),
+        }
+    }
+}
+
+impl Region {
+    /// Size in bytes of the spans that were found.
+    pub fn bytes(&self) -> u64 {
+        self.spans.iter().map(|s| s.head.range.len()).sum()
+    }
+
+    fn is_called(&self, name: &str) -> bool {
+        let name = name.strip_prefix("UUID=").unwrap_or(name);
+        let by_device = |s: &Span| s.device.block.as_deref() == Some(Path::new(name));
+        !name.is_empty()
+            && (self.uuid.to_string().starts_with(name) || self.spans.iter().any(by_device))
+    }
+}
+
+impl Device {
+    /// Its block device if it has one, else its place in sysfs.
+    pub fn name(&self) -> std::path::Display<'_> {
+        self.block.as_ref().unwrap_or(&self.sysfs).display()
+    }
+}
+
+fn read_head(block: &PathBuf, device: &Device) -> Result<SpanHead, DamagedReason> {
+    let mut bytes = [0; HEAD_BYTES];
+    File::open(block)?.read_exact_at(&mut bytes, 0)?;
+    let head = SpanHead::parse(&bytes)?;
+    if head.range != device.range {
+        return Err(DamagedReason::Elsewhere { claimed: head.range, actual: device.range });
+    }
+    Ok(head)
+}
+
+/// Whether a filesystem with the label `pkram` begins on the device: then a missing head is a
+/// damaged one. Magic at 1024 + 0x38, label at 1024 + 0x78 (`fs/ext4/ext4.h`, `struct
+/// ext4_super_block`).
+fn has_ext4_label(block: &PathBuf) -> bool {
+    let mut super_block = [0; 1024];
+    let read = File::open(block).and_then(|f| f.read_exact_at(&mut super_block, 1024));
+    read.is_ok()
+        && super_block[0x38..0x3a] == [0x53, 0xef]
+        && super_block[0x78..0x7e] == *b"pkram\0"
+}

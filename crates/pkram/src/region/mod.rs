@@ -1,0 +1,12 @@
+//! Regions in the next kernel: found by their heads, mounted in place, verified, given back.
+
+mod device;
+mod discover;
+mod dm;
+mod mount;
+mod release;
+
+pub use device::{Device, DeviceError, devices};
+pub use discover::{DamagedSpan, Discovered, Region, RegionError, Span, discover};
+pub use mount::{MountError, Mounted, mount};
+pub use release::{ReleaseError, Released, release};

@@ -1,0 +1,129 @@
+//! The next kernel as the user asks for it: image, initrd, command line.
+
+use kexec::BzImage;
+use kexec::bzimage::BzImageError;
+use kexec::cmdline::conflicts;
+use kexec::nextkernel::{NextKernel as Abilities, Verdict};
+use physmem::RangeSet;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// What the user chose.
+#[derive(Clone, Debug)]
+pub struct NextOptions {
+    /// The kernel image.
+    pub kernel: PathBuf,
+    /// The initrd, if any.
+    pub initrd: Option<PathBuf>,
+    /// The command line.
+    pub cmdline: CmdlineChoice,
+}
+
+/// Where the next kernel's command line comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CmdlineChoice {
+    /// As given.
+    Append(String),
+    /// This kernel's own, and something after it.
+    Reuse {
+        /// What is added.
+        append: Option<String>,
+    },
+}
+
+/// Why the next kernel cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum NextError {
+    /// A file cannot be read.
+    #[error("{path}: {source}", path = .path.display())]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The image is not one that can be started.
+    #[error("{path}: {source}", path = .path.display())]
+    Image {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: BzImageError,
+    },
+    /// It could not see a region.
+    #[error(
+        "the next kernel could not use the region: {}. Choose another kernel or command line, or \
+         go on with --force if you know better", .0.join("; ")
+    )]
+    Blind(Vec<String>),
+}
+
+/// The next kernel, read into memory.
+#[derive(Debug)]
+pub struct NextKernel {
+    /// Where the image was.
+    pub path: PathBuf,
+    image: Vec<u8>,
+    /// The initrd's bytes, empty for none.
+    pub initrd: Vec<u8>,
+    /// The command line.
+    pub cmdline: String,
+}
+
+impl NextKernel {
+    /// Reads what `options` name and checks the image.
+    pub fn read(options: &NextOptions) -> Result<Self, NextError> {
+        let image = read(&options.kernel)?;
+        let initrd = options.initrd.as_deref().map(read).transpose()?.unwrap_or_default();
+        let cmdline = match &options.cmdline {
+            CmdlineChoice::Append(text) => kexec::cmdline::compose(None, Some(text)),
+            CmdlineChoice::Reuse { append } => {
+                let own = read(Path::new("/proc/cmdline"))?;
+                let own = String::from_utf8_lossy(&own);
+                kexec::cmdline::compose(Some(&own), append.as_deref())
+            }
+        };
+        let next = Self { path: options.kernel.clone(), image, initrd, cmdline };
+        next.parse()?;
+        Ok(next)
+    }
+
+    /// Why the next kernel may not be able to use a region, as far as can be told; an error where
+    /// it is certain, unless `force` is set.
+    pub(super) fn doubts(&self, force: bool) -> Result<Vec<String>, NextError> {
+        let kernel = self.parse()?;
+        let mut certain: Vec<String> =
+            conflicts(&self.cmdline, &RangeSet::new()).iter().map(ToString::to_string).collect();
+        let mut doubts = Vec::new();
+        match kernel.release() {
+            None => doubts.push("the image does not say which kernel it is".to_owned()),
+            Some(release) => {
+                let can = Abilities::look(Path::new("/"), &self.path, release);
+                for verdict in [can.sees_spans, can.maps_in_place, can.mounts_ext4] {
+                    match verdict {
+                        Verdict::Yes => {}
+                        Verdict::No(why) => certain.push(why),
+                        Verdict::Unknown(why) => doubts.push(why),
+                    }
+                }
+            }
+        }
+        if !force && !certain.is_empty() {
+            return Err(NextError::Blind(certain));
+        }
+        doubts.dedup();
+        doubts.extend(certain);
+        Ok(doubts)
+    }
+
+    /// The image, well-formed.
+    pub fn parse(&self) -> Result<BzImage<'_>, NextError> {
+        BzImage::parse(&self.image)
+            .map_err(|source| NextError::Image { path: self.path.clone(), source })
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, NextError> {
+    fs::read(path).map_err(|source| NextError::Io { path: path.to_owned(), source })
+}

@@ -1,0 +1,49 @@
+//! Attributes and extended attributes of one file, read without following a symlink.
+
+use regionfs::{Attributes, Timestamp, Xattr};
+use rustix::fs::{Statx, StatxTimestamp, lgetxattr, llistxattr};
+use rustix::io::Errno;
+use std::io;
+use std::path::Path;
+
+/// Largest value of one extended attribute (`XATTR_SIZE_MAX`, `include/uapi/linux/limits.h`); the
+/// largest list of names is as large.
+const XATTR_SIZE_MAX: usize = 65536;
+
+/// Everything about an inode but its content.
+pub(super) fn attributes(stat: &Statx, path: &Path) -> io::Result<Attributes> {
+    Ok(Attributes {
+        mode: stat.stx_mode & 0o7777,
+        uid: stat.stx_uid,
+        gid: stat.stx_gid,
+        atime: time(stat.stx_atime),
+        mtime: time(stat.stx_mtime),
+        ctime: time(stat.stx_ctime),
+        crtime: time(stat.stx_btime),
+        xattrs: xattrs(path)?,
+    })
+}
+
+fn time(t: StatxTimestamp) -> Timestamp {
+    Timestamp { secs: t.tv_sec, nanos: t.tv_nsec }
+}
+
+fn xattrs(path: &Path) -> io::Result<Vec<Xattr>> {
+    let mut list = vec![0; XATTR_SIZE_MAX];
+    let n = match llistxattr(path, &mut list[..]) {
+        Ok(0) | Err(Errno::OPNOTSUPP) => return Ok(Vec::new()),
+        Ok(n) => n,
+        Err(e) => return Err(e.into()),
+    };
+    let mut value = vec![0; XATTR_SIZE_MAX];
+    let mut found = Vec::new();
+    for name in list[..n].split(|&b| b == 0).filter(|name| !name.is_empty()) {
+        match lgetxattr(path, name, &mut value[..]) {
+            Ok(len) => found.push(Xattr { name: name.to_vec(), value: value[..len].to_vec() }),
+            // Gone since the list was read, or listed by a security module that hides it.
+            Err(Errno::NODATA | Errno::OPNOTSUPP) => {}
+            Err(e) => return Err(e.into()),
+        }
+    }
+    Ok(found)
+}
