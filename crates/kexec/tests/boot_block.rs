@@ -8,6 +8,7 @@ use kexec::boot_block::{Boot, BootBlock, BootBlockError, TIMELINE_BYTES};
 use kexec::{BzImage, OldBootParams};
 use linux_loader::bootparam::{boot_e820_entry, boot_params};
 use physmem::{E820Type, MemoryMap, PhysRange};
+use proptest::prelude::*;
 use vm_memory::ByteValued;
 
 const MIB: u64 = 1 << 20;
@@ -143,6 +144,21 @@ fn past_128_entries_the_map_goes_on_in_setup_data() {
         }
         assert_eq!(found, entries(&map), "{spans} spans");
         assert_eq!(nodes.iter().any(|n| n.0 == 1), spans > 63);
+    }
+}
+
+proptest! {
+    /// The planner sets the bound aside before the map is known.
+    #[test]
+    fn no_map_needs_more_than_the_bound(cmdline in 0usize..2047, handover in 0usize..4200) {
+        let file = bzimage(&Header::default());
+        let kernel = BzImage::parse(&file).unwrap();
+        let (cmdline, handover) = ("x".repeat(cmdline), vec![1; handover]);
+        let map = map_with(1598);
+        let request = Boot { cmdline: &cmdline, handover: &handover, ..boot(&kernel, &map) };
+        let block = request.block_at(0x10_0000).unwrap();
+        prop_assert!(block.range.len() <= request.bound());
+        prop_assert!(request.bound() - block.range.len() <= 4096);
     }
 }
 
