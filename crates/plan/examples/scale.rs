@@ -61,7 +61,10 @@ fn kept(map: &MemoryMap, layout: &str, max: usize) -> RangeSet {
         let (len, gap) = match layout {
             "contiguous" => (all / 5 * 2, all / 20),
             "aged" => (pages(4096), pages(900)),
-            _ => (pages(17.max(all / max * 2)), 1),
+            _ => {
+                let len = pages(17.max(all / max * 2));
+                (len, 1 + len / 10)
+            }
         };
         runs.extend(PhysRange::from_pfn(at, len.min(end - at)));
         at += len + gap;

@@ -52,7 +52,7 @@ pub(crate) fn cover(stretches: &[Stretch], limits: Limits) -> Result<RangeSet, N
     if fits.bytes() > limits.budget {
         return Err(NoCover::Bytes(fits.bytes()));
     }
-    while high - low > 1 && limits.budget - fits.bytes() > limits.budget / 2048 {
+    while high - low > low / 256 && limits.budget - fits.bytes() > limits.budget / 2048 {
         let cost = low + (high - low) / 2;
         let set = runs(cost)?;
         if set.bytes() > limits.budget {
@@ -73,6 +73,7 @@ pub(crate) fn cover(stretches: &[Stretch], limits: Limits) -> Result<RangeSet, N
 struct Piece {
     range: PhysRange,
     pages: u64,
+    fixed: bool,
 }
 
 impl Piece {
@@ -90,7 +91,7 @@ fn pieces(
     most: u64,
     from_start: bool,
 ) -> impl Iterator<Item = Piece> {
-    let (mut len, mut pages) = (0, 0);
+    let (mut len, mut pages, mut fixed) = (0, 0, false);
     let mut line: Box<dyn Iterator<Item = Stretch>> = if from_start {
         Box::new(within(stretches, range))
     } else {
@@ -101,8 +102,9 @@ fn pieces(
         let part = s.range.len().min(most - len);
         len += part;
         pages += s.pages * (part / GRANULE);
+        fixed |= s.fixed;
         let start = if from_start { range.start() } else { range.end() - len };
-        Some(Piece { range: PhysRange::from_len(start, len).ok()?, pages })
+        Some(Piece { range: PhysRange::from_len(start, len).ok()?, pages, fixed })
     })
 }
 
@@ -126,8 +128,11 @@ fn fill(stretches: &[Stretch], mut set: RangeSet, limits: Limits) -> RangeSet {
                 pieces(stretches, gap, left, false).for_each(&mut offer);
             }
             if may_add {
-                for s in within(stretches, gap) {
-                    pieces(stretches, s.range, left, true).for_each(&mut offer);
+                for s in within(stretches, gap).filter(|s| s.pages > 0) {
+                    let len = s.range.len().min(left);
+                    let range = PhysRange::from_len(s.range.start(), len);
+                    let pages = s.pages * (len / GRANULE);
+                    range.into_iter().for_each(|range| offer(Piece { range, pages, fixed: false }));
                 }
             }
         }
@@ -149,10 +154,8 @@ fn trim(stretches: &[Stretch], mut set: RangeSet, limits: Limits) -> Option<Rang
         let mut best: Option<Piece> = None;
         for span in set.iter() {
             for from_start in [true, false] {
-                for p in pieces(stretches, span, over, from_start) {
-                    if within(stretches, p.range).any(|s| s.fixed) {
-                        break;
-                    }
+                let cuts = pieces(stretches, span, over, from_start).take_while(|p| !p.fixed);
+                for p in cuts {
                     if best.is_none_or(|b| b.denser(&p)) {
                         best = Some(p);
                     }

@@ -20,7 +20,7 @@ use physmem::{ADDRESS_LIMIT, PAGE_SIZE, PhysRange, RangeSet};
 const TRIALS: usize = 16;
 
 /// Beyond this many stretches only one place is tried out.
-const MANY_STRETCHES: usize = 1 << 16;
+const MANY_STRETCHES: usize = 1 << 12;
 
 /// Something that wants one piece of RAM.
 #[derive(Clone, Copy, Debug)]

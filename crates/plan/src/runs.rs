@@ -13,12 +13,13 @@
 //! ```
 //!
 //! A gainful node that is smaller than the gaps beside it is given up instead. Between stretches
-//! that are no neighbours lies a wall that nothing crosses. O(n log n).
+//! that are no neighbours, and at both ends of the line, lies a wall that nothing crosses.
+//!
+//! What is smaller than both its neighbours gives way before them, whatever else there is. So all
+//! such nodes up to some size go in one sweep, half of the sizes at a time: O(n) for a small `k`.
 
 use crate::stretch::Stretch;
 use physmem::{PhysRange, RangeSet};
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
 
 /// Gain of one kept page that stays. Much greater than any number of granules, so that at a cost
 /// of 1 a granule the length decides only between plans that keep equally many pages in place.
@@ -30,65 +31,66 @@ const MUST: i64 = 1 << 61;
 /// Gain of a wall.
 const WALL: i64 = i64::MIN;
 
-const NONE: usize = usize::MAX;
-
+/// Neighbouring stretches that are covered together or not at all.
+#[derive(Clone, Copy, Debug)]
 struct Node {
     gain: i64,
     first: usize,
     last: usize,
-    before: usize,
-    after: usize,
-    alive: bool,
+}
+
+impl Node {
+    const fn size(&self) -> u64 {
+        self.gain.unsigned_abs()
+    }
 }
 
 /// The most gainful runs of stretches, at most `k`, where covering a granule costs `cost`. `None`
 /// if what must be covered needs more than `k`.
 pub(crate) fn best_runs(stretches: &[Stretch], cost: i64, k: usize) -> Option<RangeSet> {
     let mut nodes = alternate(stretches, cost);
-    let mut gainful = nodes.iter().filter(|n| n.gain > 0).count();
-    let mut heap: BinaryHeap<_> = nodes
-        .iter()
-        .enumerate()
-        .filter(|(_, n)| n.gain != WALL && gainful > k)
-        .map(|(i, n)| Reverse((n.gain.unsigned_abs(), i)))
-        .collect();
-    while gainful > k {
-        let Reverse((size, i)) = heap.pop()?;
-        let n = &nodes[i];
-        if !n.alive || n.gain == WALL || n.gain.unsigned_abs() != size {
-            continue;
-        }
-        if n.gain >= MUST {
+    let mut share = 2;
+    while gainful(&nodes) > k {
+        let mut sizes: Vec<u64> = nodes.iter().map(Node::size).collect();
+        let at = sizes.len() / share;
+        let size = (*sizes.select_nth_unstable(at).1).min(MUST.unsigned_abs() - 1);
+        let least = sizes.iter().min().copied()?;
+        if least >= MUST.unsigned_abs() {
             return None;
         }
-        if merge(&mut nodes, i) {
-            heap.push(Reverse((nodes[i].gain.unsigned_abs(), i)));
+        match sweep(&nodes, size.max(least), k) {
+            // Cut short: larger nodes may have gone before smaller ones, unless all are equal.
+            (_, true) if size > least => share *= 2,
+            (fewer, _) => (nodes, share) = (fewer, 2),
         }
-        gainful -= 1;
     }
-    let alive = nodes.iter().filter(|n| n.alive && n.gain > 0);
-    let runs = alive.filter_map(|n| {
+    let runs = nodes.iter().filter(|n| n.gain > 0).filter_map(|n| {
         PhysRange::new(stretches[n.first].range.start(), stretches[n.last].range.end()).ok()
     });
     Some(runs.collect())
 }
 
-/// The stretches as nodes: gainful, gap or wall, gainful, …, beginning and ending gainful.
+fn gainful(nodes: &[Node]) -> usize {
+    nodes.iter().filter(|n| n.gain > 0).count()
+}
+
+/// The stretches as nodes: wall, gainful, gap or wall, gainful, …, wall.
 fn alternate(stretches: &[Stretch], cost: i64) -> Vec<Node> {
-    let mut nodes: Vec<Node> = Vec::new();
-    for (i, s) in stretches.iter().enumerate() {
-        let wall = i > 0 && stretches[i - 1].range.end() != s.range.start();
-        if wall {
-            append(&mut nodes, i, WALL);
+    let mut nodes = vec![Node { gain: WALL, first: 0, last: 0 }];
+    let mut append = |gain: i64, i: usize| match nodes.last_mut() {
+        Some(last) if (last.gain > 0) == (gain > 0) => {
+            last.gain = join(last.gain, gain);
+            last.last = i;
         }
-        append(&mut nodes, i, gain(s, cost));
+        _ => nodes.push(Node { gain, first: i, last: i }),
+    };
+    for (i, s) in stretches.iter().enumerate() {
+        if i > 0 && stretches[i - 1].range.end() != s.range.start() {
+            append(WALL, i);
+        }
+        append(gain(s, cost), i);
     }
-    if nodes.last().is_some_and(|n| n.gain <= 0) {
-        nodes.pop();
-    }
-    if let Some(last) = nodes.last_mut() {
-        last.after = NONE;
-    }
+    append(WALL, stretches.len());
     nodes
 }
 
@@ -99,58 +101,39 @@ fn gain(s: &Stretch, cost: i64) -> i64 {
     if s.fixed { MUST.saturating_add(free.max(0)) } else { free }
 }
 
-fn append(nodes: &mut Vec<Node>, i: usize, gain: i64) {
-    match nodes.last_mut() {
-        None if gain <= 0 => {}
-        Some(last) if (last.gain > 0) == (gain > 0) => {
-            last.gain = join(last.gain, gain);
-            last.last = i;
-        }
-        _ => {
-            let at = nodes.len();
-            let before = at.checked_sub(1).unwrap_or(NONE);
-            nodes.push(Node { gain, first: i, last: i, before, after: at + 1, alive: true });
-        }
-    }
-}
-
 fn join(a: i64, b: i64) -> i64 {
     if a == WALL || b == WALL { WALL } else { a.saturating_add(b).max(WALL + 1) }
 }
 
-/// Node `i` swallows its neighbours, or goes with one of them where the line ends. Returns whether
-/// it is still there.
-fn merge(nodes: &mut [Node], i: usize) -> bool {
-    let (l, r) = (nodes[i].before, nodes[i].after);
-    for side in [l, r].into_iter().filter(|&s| s != NONE) {
-        nodes[side].alive = false;
+/// The nodes after every node up to `most` in size that is not larger than its neighbours has
+/// become one with them; and whether that stopped because only `k` gainful nodes were left.
+fn sweep(nodes: &[Node], most: u64, k: usize) -> (Vec<Node>, bool) {
+    let mut left = gainful(nodes);
+    let mut done: Vec<Node> = Vec::with_capacity(nodes.len());
+    for &node in nodes {
+        done.push(node);
+        while let [.., a, b, c] = done[..] {
+            let size = b.size();
+            if size > most || size > a.size() || size > c.size() {
+                break;
+            }
+            if left == k {
+                return (rest(done, nodes, c), true);
+            }
+            left -= 1;
+            done.truncate(done.len() - 3);
+            let gain = join(join(a.gain, b.gain), c.gain);
+            done.push(Node { gain, first: a.first, last: c.last });
+        }
     }
-    if l == NONE || r == NONE {
-        // The first or last gainful node and the gap beside it: both are given up.
-        nodes[i].alive = false;
-        let (before, after) = match (l, r) {
-            (NONE, NONE) => (NONE, NONE),
-            (NONE, r) => (NONE, nodes[r].after),
-            (l, _) => (nodes[l].before, NONE),
-        };
-        link(nodes, before, after);
-        return false;
-    }
-    nodes[i].gain = join(join(nodes[l].gain, nodes[i].gain), nodes[r].gain);
-    (nodes[i].first, nodes[i].last) = (nodes[l].first, nodes[r].last);
-    let (before, after) = (nodes[l].before, nodes[r].after);
-    link(nodes, before, i);
-    link(nodes, i, after);
-    true
+    (done, false)
 }
 
-fn link(nodes: &mut [Node], before: usize, after: usize) {
-    if before != NONE {
-        nodes[before].after = after;
-    }
-    if after != NONE {
-        nodes[after].before = before;
-    }
+/// The nodes done so far and those that follow the last of them.
+fn rest(mut done: Vec<Node>, nodes: &[Node], last: Node) -> Vec<Node> {
+    let next = nodes.iter().position(|n| n.first > last.last).unwrap_or(nodes.len());
+    done.extend(&nodes[next..]);
+    done
 }
 
 #[cfg(test)]

@@ -162,22 +162,22 @@ impl Small {
 }
 
 fn granule() -> impl Strategy<Value = Option<Vec<(u64, u64)>>> {
-    let scattered = proptest::collection::vec((0..PAGES, 1..40u64), 1..12);
+    let scattered = proptest::collection::vec((0..PAGES, 1..40u64), 1..9);
     prop_oneof![
         4 => Just(Some(Vec::new())),
         4 => scattered.prop_map(Some),
         2 => (1..PAGES).prop_map(|k| Some(vec![(PAGES - k, k)])),
-        3 => Just(Some(vec![(0, PAGES)])),
+        2 => Just(Some(vec![(0, PAGES)])),
         1 => Just(None),
     ]
 }
 
 fn small(granules: std::ops::Range<usize>) -> impl Strategy<Value = Small> {
     let granules = proptest::collection::vec(granule(), granules);
-    let parts = (1..4u64, 0..3u64, 0..3u64);
+    let parts = (1..3u64, 0..3u64, 0..2u64);
     let pages = (prop_oneof![1..20u64, 1..PAGES], 0..200u64);
-    let fixed = prop_oneof![3 => Just(0u32), 1 => (0..20u32).prop_map(|i| 1 << i)];
-    (granules, fixed, parts, pages, 0..7u64, 1..5usize, any::<u64>()).prop_map(
+    let fixed = prop_oneof![6 => Just(0u32), 1 => (0..20u32).prop_map(|i| 1 << i)];
+    (granules, fixed, parts, pages, 0..6u64, 1..5usize, any::<u64>()).prop_map(
         |(granules, fixed, (window, initrd, low), pages, reserve, max_spans, seed)| Small {
             granules,
             fixed,
@@ -197,9 +197,8 @@ fn small(granules: std::ops::Range<usize>) -> impl Strategy<Value = Small> {
 #[derive(Debug, Default)]
 struct Tally {
     equal: u32,
-    within: u32,
+    within_5_percent: u32,
     worse: u32,
-    refused: u32,
     impossible: u32,
 }
 
@@ -211,34 +210,35 @@ fn compare(cases: u32, granules: std::ops::Range<usize>) -> Tally {
         let machine = strategy.new_tree(&mut runner).unwrap().current();
         match (machine.moved_by_plan(), machine.moved_by_best()) {
             (None, None) => tally.impossible += 1,
-            (Some(ours), Some(best)) if ours == best => tally.equal += 1,
-            (Some(ours), Some(best)) => {
-                assert!(ours > best, "better than the best: {ours} < {best}, {machine:?}");
-                if ours * 100 <= best * 105 {
-                    tally.within += 1
-                } else {
-                    tally.worse += 1;
-                    if std::env::var("SHOW").is_ok() {
-                        eprintln!("{ours} {best} {machine:?}");
-                    }
-                }
-            }
-            (None, Some(best)) => {
-                tally.refused += 1;
-                if std::env::var("SHOW").is_ok() {
-                    eprintln!("None {best} {machine:?}");
-                }
-            }
+            (None, Some(best)) => panic!("refused where {best} pages would do: {machine:?}"),
             (Some(ours), None) => panic!("{ours} moved where nothing is possible: {machine:?}"),
+            (Some(ours), Some(best)) => {
+                assert!(ours >= best, "better than the best: {ours} < {best}, {machine:?}");
+                *match ours * 100 {
+                    _ if ours == best => &mut tally.equal,
+                    o if o <= best * 105 => &mut tally.within_5_percent,
+                    _ => &mut tally.worse,
+                } += 1;
+            }
         }
     }
     eprintln!("{tally:?}");
     tally
 }
 
+fn close_to_the_best(tally: &Tally) {
+    let possible = tally.equal + tally.within_5_percent + tally.worse;
+    assert_eq!(tally.worse, 0, "{tally:?}");
+    assert!(tally.equal * 10 >= possible * 9, "{tally:?}");
+    assert!(possible > tally.impossible, "{tally:?}");
+}
+
 #[test]
-fn close_to_the_best_plan() {
-    let t = compare(10_000, 4..13);
-    assert_eq!((t.worse, t.refused), (0, 0), "{t:?}");
-    assert!(t.equal * 10 >= (t.equal + t.within) * 9, "{t:?}");
+fn ten_thousand_small_machines() {
+    close_to_the_best(&compare(10_000, 5..14));
+}
+
+#[test]
+fn some_larger_machines() {
+    close_to_the_best(&compare(6, 17..21));
 }
