@@ -148,6 +148,9 @@ pub enum TreeError {
         /// The name.
         name: String,
     },
+    /// Data for something that is no regular file.
+    #[error("inode {0} is no regular file; only files have data in place")]
+    NotAFile(u32),
     /// A name that no directory can hold.
     #[error("the name {0:?} is impossible: 1 to 255 bytes without '/' and NUL, not '.' or '..'")]
     BadName(String),
@@ -306,7 +309,11 @@ impl Tree {
         (start, bytes.len())
     }
 
-    fn store_extents(&mut self, size: u64, extents: &[FileExtent]) -> Result<Body, TreeError> {
+    pub(crate) fn store_extents(
+        &mut self,
+        size: u64,
+        extents: &[FileExtent],
+    ) -> Result<Body, TreeError> {
         let max = LOGICAL_LIMIT * BLOCK64;
         if size > max {
             return Err(TreeError::FileTooLarge { size, max });

@@ -57,7 +57,7 @@ const NAMESPACES: [(u8, &[u8]); 5] = [
     (4, b"trusted."),
     (6, b"security."),
 ];
-const fn is_acl(namespace: u8) -> bool {
+pub(crate) const fn is_acl(namespace: u8) -> bool {
     matches!(namespace, 2 | 3)
 }
 

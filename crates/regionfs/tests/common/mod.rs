@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test file uses a part of this")]
 
+pub(crate) mod random;
+
 use regionfs::{Attributes, Geometry, RegionImage, Timestamp, Tree, Uuid};
 use std::os::unix::fs::FileExt;
 use std::path::Path;

@@ -1,0 +1,168 @@
+//! The inodes of a group: each one in use, what it owns and what it names.
+
+use super::{Verifier, taken};
+use crate::layout::{
+    BAD_BLOCKS_INODE, BLOCK, BLOCK64, FIRST_INODE, INODE, INODES_PER_BLOCK, ROOT_INODE, flag,
+    index, lo32, mode,
+};
+use crate::read::extents::Step;
+use crate::read::group::Group;
+use crate::read::{Filesystem, Inode, Kind, Problem, ReadAt, ReadError};
+use zerocopy::little_endian::U16;
+
+impl<R: ReadAt> Verifier<'_, R> {
+    /// Checks all inodes of a group. Answers how many are free.
+    pub(super) fn check_inodes(&mut self, group: &Group) -> Result<u32, ReadError> {
+        let per_group = self.fs.superblock.inodes_per_group;
+        let Some(bitmap) = self.problems.take(self.fs.inode_bitmap(group))? else {
+            self.names.give_up();
+            return Ok(group.free_inodes);
+        };
+        let (mut free, mut directories, mut last_used) = (0, 0, 0);
+        // Group numbers and inode numbers fit in 32 bits, as the superblock's check has shown.
+        let first = lo32(group.number * u64::from(per_group)).get() + 1;
+        for table in 0..self.fs.table_blocks() {
+            let bits = index(table * INODES_PER_BLOCK / 8);
+            if bitmap[bits..bits + 2] == [0, 0] {
+                free += 16;
+                continue;
+            }
+            let place = || format!("the inode table of group {}", group.number);
+            let block = self.fs.block(group.inode_table + table, place)?;
+            let (inodes, _) = block.as_chunks::<INODE>();
+            for (i, bytes) in (lo32(table * INODES_PER_BLOCK).get()..).zip(inodes) {
+                if bitmap[index(u64::from(i) / 8)] >> (i % 8) & 1 == 0 {
+                    free += 1;
+                    continue;
+                }
+                last_used = i + 1;
+                if self.check_one(first + i, bytes)? == Some(Kind::Directory) {
+                    directories += 1;
+                }
+            }
+        }
+        let said = |what| move || format!("the descriptor of group {}, {what}", group.number);
+        self.problems.expect(said("free inodes"), free, group.free_inodes);
+        self.problems.expect(said("directories"), directories, group.directories);
+        if group.unused_inodes > per_group - last_used {
+            let expected = format!("at most {}", per_group - last_used);
+            let place = said("unused inodes")();
+            self.problems.add(Problem::new(place, expected, group.unused_inodes));
+        }
+        Ok(free)
+    }
+
+    fn check_one(&mut self, number: u32, bytes: &[u8; INODE]) -> Result<Option<Kind>, ReadError> {
+        if number < FIRST_INODE && number != ROOT_INODE {
+            self.check_reserved(number, bytes)?;
+            return Ok(None);
+        }
+        let Some(inode) = self.problems.take(self.fs.check_inode(number, bytes))? else {
+            self.names.give_up();
+            return Ok(None);
+        };
+        self.names.set_inode(&inode);
+        self.check_content(&inode)?;
+        if inode.kind == Kind::Directory {
+            let read = self.fs.read_dir_and_dots(&inode);
+            match self.problems.take(read)? {
+                Some((entries, dots)) => {
+                    self.names.set_directory(&inode, &entries, &dots, &mut self.problems);
+                }
+                None => self.names.give_up(),
+            }
+        }
+        if inode.kind == Kind::Symlink {
+            let target = self.fs.symlink_target(&inode);
+            self.problems.take(target)?;
+        }
+        let xattrs = self.fs.xattrs(&inode);
+        self.problems.take(xattrs)?;
+        Ok(Some(inode.kind))
+    }
+
+    /// Reserved inodes are empty, but for the one that owns bad blocks; it has no mode.
+    fn check_reserved(&mut self, number: u32, bytes: &[u8; INODE]) -> Result<(), ReadError> {
+        if bytes.iter().all(|&byte| byte == 0) {
+            return Ok(());
+        }
+        let sum = self.fs.check_inode_sum(number, bytes).map_err(ReadError::from);
+        let Some((mut raw, seed)) = self.problems.take(sum)? else { return Ok(()) };
+        if number != BAD_BLOCKS_INODE || raw.flags.get() & flag::EXTENTS == 0 {
+            return Ok(());
+        }
+        let place = || "the bad-blocks inode, mode".to_owned();
+        self.problems.expect(place, 0, raw.mode.get());
+        // Seen as a file, its blocks are claimed like any other's.
+        raw.mode = U16::new(mode::FILE);
+        let inode = Filesystem::<R>::well_formed(number, &raw, seed, bytes);
+        match self.problems.take(inode)? {
+            Some(inode) => self.check_content(&inode),
+            None => Ok(()),
+        }
+    }
+
+    /// Claims all blocks of an inode, and compares them with its size and count.
+    fn check_content(&mut self, inode: &Inode) -> Result<(), ReadError> {
+        let (mut blocks, mut end) = (0, 0);
+        if inode.has_extents() {
+            let owners = &mut self.owners;
+            let walked = self.fs.walk_extents(inode, &mut |step| {
+                let (start, len) = match step {
+                    Step::TreeBlock(block) => (block, 1),
+                    Step::Extent(mapped) => {
+                        if mapped.written {
+                            end = mapped.extent.logical + mapped.extent.len;
+                        }
+                        (mapped.extent.block, mapped.extent.len)
+                    }
+                };
+                blocks += len;
+                let inside = start.checked_add(len).is_some_and(|end| end <= owners.blocks());
+                match inside.then(|| owners.claim(start, len)) {
+                    Some(None) => Ok(()),
+                    Some(Some(block)) => {
+                        Err(Problem::new(inode.place(), "blocks of its own", taken(block)).into())
+                    }
+                    None => Err(Problem::new(inode.place(), "a block in it", start).into()),
+                }
+            });
+            if self.problems.take(walked)?.is_none() {
+                return Ok(());
+            }
+        } else if matches!(inode.kind, Kind::File | Kind::Directory) {
+            self.problems.add(Problem::new(inode.place(), "an extent tree", "none"));
+        }
+        if inode.xattr_block != 0 {
+            blocks += 1;
+            self.own_xattr_block(inode)?;
+        }
+        if end > inode.size.div_ceil(BLOCK64) {
+            let expected = format!("no data past its {} bytes", inode.size);
+            self.problems.add(Problem::new(
+                inode.place(),
+                expected,
+                format!("file block {}", end - 1),
+            ));
+        }
+        let place = || format!("{}, units of 512 bytes", inode.place());
+        self.problems.expect(place, blocks * (BLOCK as u64 / 512), inode.sectors);
+        Ok(())
+    }
+
+    fn own_xattr_block(&mut self, inode: &Inode) -> Result<(), ReadError> {
+        let block = inode.xattr_block;
+        if let Some((met, _)) = self.xattr_blocks.get_mut(&block) {
+            *met += 1;
+            return Ok(());
+        }
+        let references = self.fs.xattr_block_references(inode);
+        if let Some(said) = self.problems.take(references)? {
+            self.xattr_blocks.insert(block, (1, said));
+            if let Some(block) = self.owners.claim(block, 1) {
+                self.problems.add(Problem::new(inode.place(), "blocks of its own", taken(block)));
+            }
+        }
+        Ok(())
+    }
+}
