@@ -1,1 +1,26 @@
-fn main() {}
+//! The project's own verbs, one file each: `cargo xtask VERB`.
+
+#![forbid(unsafe_code)]
+
+mod test;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "pkram's own verbs")]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Run every test there is: unit, property, rig, end to end on stock kernels
+    Test(test::Args),
+}
+
+fn main() -> anyhow::Result<()> {
+    match Cli::parse().verb {
+        Verb::Test(args) => test::run(&args),
+    }
+}

@@ -80,6 +80,20 @@ impl Testbed {
         &self.artifacts.kernels
     }
 
+    /// A folder with every kernel's image as `vmlinuz-RELEASE`, for tests that read kernels.
+    ///
+    /// # Errors
+    /// The folder cannot be written.
+    pub fn kernel_folder(&self) -> Result<PathBuf> {
+        let folder = folder()?.join("kernels");
+        fs::create_dir_all(&folder)?;
+        for kernel in self.kernels() {
+            let path = folder.join(format!("vmlinuz-{}", kernel.release));
+            fs::copy(&kernel.image, &path).with_context(|| format!("write {}", path.display()))?;
+        }
+        Ok(folder)
+    }
+
     /// Begins a machine that boots `kernel`; `name` names its folder of logs.
     #[must_use]
     pub fn vm(&self, name: &str, kernel: &Kernel) -> Builder<'_> {
