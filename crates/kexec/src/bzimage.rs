@@ -16,6 +16,7 @@
 //! on the next kernel stays where it was put, so the planner picks the window at random.
 
 use crate::bytes::{u16_at, u32_at, u64_at};
+use crate::identity::Paging;
 use physmem::{PAGE_SIZE, page_align_up};
 use std::fmt;
 
@@ -76,6 +77,12 @@ pub enum BzImageError {
         /// Bytes in the file.
         found: usize,
     },
+    /// `XLF_5LEVEL` is not set, and the running kernel uses 5 levels.
+    #[error(
+        "the running kernel uses 5-level page tables, and the next one cannot be entered with them; \
+         boot once with `no5lvl`, or use a kernel built with CONFIG_X86_5LEVEL"
+    )]
+    Only4Levels,
     /// A header field makes no sense.
     #[error(
         "damaged kernel header: {field} at {at:#x} is {found:#x}, expected {expected}; copy the file again"
@@ -289,9 +296,12 @@ impl<'a> BzImage<'a> {
         self.cmdline_size
     }
 
-    /// Whether the kernel can be entered with 5-level page tables (`XLF_5LEVEL`).
-    pub const fn enters_with_5_levels(&self) -> bool {
-        self.xloadflags & Xlf::FIVE_LEVEL != 0
+    /// Whether the kernel can be entered from one that uses `paging` (`XLF_5LEVEL`).
+    pub const fn check_paging(&self, paging: Paging) -> Result<(), BzImageError> {
+        if paging.levels > 4 && self.xloadflags & Xlf::FIVE_LEVEL == 0 {
+            return Err(BzImageError::Only4Levels);
+        }
+        Ok(())
     }
 
     /// Whether the kernel takes over EFI runtime services from a kernel before it

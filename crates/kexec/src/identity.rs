@@ -31,6 +31,17 @@ pub struct Paging {
     pub giant_pages: bool,
 }
 
+impl Paging {
+    /// What the running kernel uses, from the text of `/proc/cpuinfo`. The flag `la57` is there
+    /// only while 5 levels are in use, not wherever the processor has them
+    /// (`Documentation/arch/x86/x86_64/5level-paging.rst`).
+    pub fn from_cpuinfo(cpuinfo: &str) -> Self {
+        let flags = cpuinfo.lines().find(|line| line.starts_with("flags")).unwrap_or("");
+        let has = |flag| flags.split_ascii_whitespace().any(|f| f == flag);
+        Self { levels: if has("la57") { 5 } else { 4 }, giant_pages: has("pdpe1gb") }
+    }
+}
+
 /// Why memory cannot be identity-mapped.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum IdentityError {

@@ -5,6 +5,7 @@ mod common;
 use common::{Header, bzimage, real_kernels};
 use kexec::BzImage;
 use kexec::bzimage::{BzImageError, Looks};
+use kexec::identity::Paging;
 use proptest::prelude::*;
 use std::fs;
 
@@ -18,7 +19,7 @@ fn reads_a_made_up_kernel() {
     assert_eq!(kernel.protocol(), 0x20f);
     assert_eq!((kernel.kernel_alignment(), kernel.pref_address()), (2 << 20, 16 << 20));
     assert_eq!((kernel.init_size(), kernel.cmdline_size()), (2 << 20, 2047));
-    assert!(kernel.takes_efi() && kernel.enters_with_5_levels());
+    assert!(kernel.takes_efi());
     assert_eq!(BzImage::entry(0x100_0000), 0x100_0200);
 }
 
@@ -75,6 +76,17 @@ fn says_what_is_wrong() {
         BzImage::parse(&good[..payload_end - 1]).unwrap_err(),
         BzImageError::Truncated { expected: payload_end, found: payload_end - 1 }
     );
+}
+
+#[test]
+fn five_levels_need_a_kernel_that_knows_them() {
+    let paging = |levels| Paging { levels, giant_pages: true };
+    let new = bzimage(&Header::default());
+    let old = bzimage(&Header { xloadflags: 0x1f, ..Header::default() });
+    let (new, old) = (BzImage::parse(&new).unwrap(), BzImage::parse(&old).unwrap());
+    assert_eq!(new.check_paging(paging(5)), Ok(()));
+    assert_eq!(old.check_paging(paging(4)), Ok(()));
+    assert_eq!(old.check_paging(paging(5)), Err(BzImageError::Only4Levels));
 }
 
 #[test]

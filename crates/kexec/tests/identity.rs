@@ -112,3 +112,11 @@ fn all_memory_is_reached_and_devices_are_not() {
     let want: RangeSet = [range(0, 0x8010_0000), range(1 << 32, 1 << 30)].into_iter().collect();
     assert_eq!(reach(&map, None), want);
 }
+
+#[test]
+fn the_running_kernel_says_what_it_uses() {
+    let flags =
+        |flags| Paging::from_cpuinfo(&format!("processor : 0\nflags\t\t: fpu {flags} lm\n"));
+    assert_eq!(flags("la57 pdpe1gb"), Paging { levels: 5, giant_pages: true });
+    assert_eq!(flags("nola57"), Paging { levels: 4, giant_pages: false });
+}
