@@ -9,12 +9,13 @@
 //!          or, if anything is damaged: one line on the serial port, and a reset
 //! ```
 //!
-//! `build.rs` compiles `src/blob/` with the plain stable toolchain; the same sources give the same
-//! bytes with the same toolchain. What the loader writes into it and how is in [`mover_abi`].
+//! `build.rs` compiles `src/blob/` with the plain stable toolchain; one toolchain makes one blob,
+//! whatever the profile and wherever the sources lie. What the loader writes into it and how is in
+//! [`mover_abi`]. `tests/rig/` runs it alone in QEMU.
 
 /// The mover: a flat image, entered at offset 0, that runs at any page-aligned address.
 ///
-/// Its length is a multiple of [`mover_abi::PAGE`] and includes stack and zeroed data. The loader
+/// Its length is a multiple of [`mover_abi::PAGE`], a stack of 16 KiB included. The loader
 /// overwrites [`mover_abi::Params::SIZE`] bytes at [`mover_abi::PARAMS_OFFSET`].
 pub const BLOB: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/mover.bin"));
 

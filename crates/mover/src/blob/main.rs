@@ -27,8 +27,8 @@ mod reset;
 use core::sync::atomic::{AtomicBool, Ordering};
 
 use entry::{NextKernel, Start};
+use mover_abi::Timeline;
 use mover_abi::check::{self, List};
-use mover_abi::{PageBytes, Timeline};
 
 /// Whether a move has begun: from then on the old system is no longer whole.
 static MOVING: AtomicBool = AtomicBool::new(false);
@@ -42,6 +42,10 @@ fn run(start: &Start) -> NextKernel {
     // onto itself, all that the mover touches; and it lies in the mover segment past the blob,
     // which no move writes.
     unsafe { memory::use_page_table(params.page_table) };
+    // SAFETY: `List` asks only for page-aligned addresses below the limit that the whole parameter
+    // block or a whole list page names, and the loader has mapped those. Nothing is moved before
+    // `List::check` has accepted, which refuses moves that write to a list page.
+    let list_page = |addr| unsafe { memory::page(addr) };
     let list = List::check(&params, list_page).unwrap_or_else(|d| report::damage(&d));
     let checked = memory::ticks();
 
@@ -62,14 +66,6 @@ fn run(start: &Start) -> NextKernel {
         unsafe { memory::write(params.timeline, &timeline.to_bytes()) };
     }
     NextKernel { entry: params.entry, boot_params: params.boot_params }
-}
-
-/// The list page at `addr`.
-fn list_page(addr: u64) -> &'static PageBytes {
-    // SAFETY: `List` asks only for page-aligned addresses below the limit that a whole list page
-    // or the whole parameter block names; the loader has mapped them. `List::check` refuses moves
-    // that write there, and nothing is moved before it has accepted.
-    unsafe { memory::page(addr) }
 }
 
 #[cfg(mover_blob)]

@@ -1,6 +1,6 @@
 //! The test machine: QEMU with our own firmware, memory in a file, and a deadline.
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
@@ -47,7 +47,12 @@ pub(crate) fn available() -> bool {
         let required = env::var_os("PKRAM_TEST_REQUIRE").is_some_and(|value| value == "1");
         assert!(found || !required, "{QEMU} is required (PKRAM_TEST_REQUIRE=1) and not installed");
         if !found {
-            eprintln!("skipped: {QEMU} is not installed (Debian package qemu-system-x86)");
+            // Not `eprintln`, which the test runner keeps to itself when a test passes.
+            let _ = writeln!(
+                io::stderr(),
+                "skipped: the mover's rig, because {QEMU} is not installed (Debian package \
+                 qemu-system-x86)"
+            );
         }
         found
     })
@@ -90,43 +95,41 @@ impl Machine {
         Self { qemu, begin: Instant::now(), dir }
     }
 
-    /// Waits until the byte at `addr` is no longer zero.
-    pub(crate) fn wait_for(&self, addr: u64) {
-        let path = self.path("memory");
-        while Memory::peek(&path, addr).expect("QEMU keeps the file") == 0 {
-            assert!(self.begin.elapsed() < DEADLINE, "nothing was written at {addr:#x}");
-            thread::sleep(Duration::from_millis(1));
-        }
+    /// The byte at `addr` now.
+    pub(crate) fn peek(&self, addr: u64) -> u8 {
+        Memory::peek(&self.path("memory"), addr).expect("QEMU keeps the file")
     }
 
-    /// Gives QEMU's monitor a command.
-    pub(crate) fn command(&mut self, line: &str) {
+    /// Gives QEMU's monitor a command. Fails if QEMU has ended.
+    pub(crate) fn command(&mut self, line: &str) -> io::Result<()> {
         let monitor = self.qemu.stdin.as_mut().expect("piped");
-        writeln!(monitor, "{line}").expect("QEMU still runs");
+        writeln!(monitor, "{line}")
+    }
+
+    /// Whether it still runs.
+    pub(crate) fn runs(&mut self) -> bool {
+        self.qemu.try_wait().expect("QEMU is our child").is_none()
+            && self.begin.elapsed() < DEADLINE
     }
 
     /// Waits for the end.
     pub(crate) fn finish(mut self) -> Outcome {
-        let serial = |path: &Path| fs::read_to_string(path).expect("QEMU made it");
-        let serials = ["serial0", "serial1"].map(|name| self.path(name));
-        let status = loop {
-            if let Some(status) = self.qemu.try_wait().expect("QEMU is our child") {
-                break status;
-            }
-            if self.begin.elapsed() > DEADLINE {
-                self.qemu.kill().expect("QEMU is our child");
-                self.qemu.wait().expect("QEMU is our child");
-                panic!("the test machine hangs; serial: {:?}", serial(&serials[0]));
-            }
+        while self.runs() {
             thread::sleep(Duration::from_millis(2));
-        };
+        }
+        // Does nothing if QEMU has ended, as it should.
+        self.qemu.kill().expect("QEMU is our child");
+        let status = self.qemu.wait().expect("QEMU is our child");
+        let serial = ["serial0", "serial1"]
+            .map(|name| fs::read_to_string(self.path(name)).expect("QEMU made it"));
         let end = match status.code() {
             Some(0) => End::Reset,
             Some(NEXT_KERNEL_ENTERED) => End::Entered,
-            _ => panic!("QEMU failed: {status}"),
+            Some(_) => panic!("QEMU failed: {status}"),
+            None => panic!("the test machine hung; serial: {serial:?}"),
         };
         let memory = Memory::load(&self.path("memory")).expect("QEMU keeps the file");
-        Outcome { end, serial: serials.map(|path| serial(&path)), memory }
+        Outcome { end, serial, memory }
     }
 
     fn path(&self, name: &str) -> PathBuf {

@@ -12,6 +12,7 @@ protected:
     movw %ax, %ds
     movw %ax, %es
     movw %ax, %ss
+    movl $0x400, 0xfee00360     /* local APIC, LINT1: NMIs come through */
     movl 0x504, %eax
     movl %eax, %cr4             /* PAE, and LA57 if the case says so; no OSFXSR */
     movl 0x500, %eax
