@@ -38,7 +38,10 @@ impl<'a> Ground<'a> {
     pub(crate) fn spans(&self, stretches: &[Stretch]) -> Result<Spans, PlanError> {
         let set = cover(stretches, self.limits).map_err(|no| match no {
             NoCover::Spans => PlanError::TooManySpans {
-                needed: self.request.fixed.align_outward(GRANULE).count(),
+                needed: ground(stretches)
+                    .iter()
+                    .filter(|&t| self.request.fixed.overlaps(t))
+                    .count(),
                 max: self.limits.spans,
             },
             NoCover::Bytes(needed) => {

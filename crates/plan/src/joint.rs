@@ -14,8 +14,8 @@
 //! many states the length is left out, and the outcome is good if it happens to be short enough.
 
 use crate::ground::Ground;
-use crate::place::Wish;
 use crate::stretch::Stretch;
+use crate::wish::Wish;
 use crate::{GRANULE, Part};
 use physmem::{PAGE_SIZE, PhysRange, RangeSet};
 
@@ -187,7 +187,7 @@ impl Walk<'_> {
                 Some((step, State { spans: s.spans + 1, len, inside: true, ..s }))
             }
             Way::Place(p) if s.placed >> p & 1 == 0 && self.fits[usize::from(p)][i] => {
-                let cells = usize::try_from(self.wishes[usize::from(p)].len().div_ceil(GRANULE));
+                let cells = usize::try_from(self.wishes[usize::from(p)].len.div_ceil(GRANULE));
                 let run = self.run(i, cells.ok()?)?;
                 let pages = run.iter().map(|c| c.pages).sum::<u64>();
                 let step = Step { cells: run.len(), cost: pages * PAGE_COST };
@@ -238,7 +238,7 @@ impl Walk<'_> {
                 Way::Leave | Way::GoOn => 1,
                 Way::Start => usize::try_from(head).ok()?,
                 Way::Place(p) => {
-                    usize::try_from(self.wishes[usize::from(p)].len().div_ceil(GRANULE)).ok()?
+                    usize::try_from(self.wishes[usize::from(p)].len.div_ceil(GRANULE)).ok()?
                 }
             };
             i = i.checked_sub(cells)?;

@@ -3,10 +3,10 @@
 use crate::ground::Ground;
 use crate::layout::{Figures, Layout, first_blocks};
 use crate::place::{Placed, place, place_mover};
-use crate::stretch::{below_4g, open_ground};
-use crate::tidy::{returnable, tidy};
-use crate::{GRANULE, Part, PlanError, Request};
-use physmem::{PAGE_SIZE, PhysRange, RangeSet};
+use crate::stretch::below_4g;
+use crate::tidy::returnable;
+use crate::{Part, PlanError, Request};
+use physmem::{PAGE_SIZE, PhysRange};
 
 /// Decides where everything goes.
 ///
@@ -16,10 +16,8 @@ use physmem::{PAGE_SIZE, PhysRange, RangeSet};
 pub fn lay_out(request: &Request<'_>) -> Result<Layout, PlanError> {
     request.check()?;
     let ground = Ground::new(request);
-    let mut placed = place(&ground)?;
+    let placed = place(&ground)?;
     let mover = place_mover(&ground, &placed)?;
-    let room = open_ground(request).subtract(&placed.taken().union(&RangeSet::from(mover)));
-    placed.spans = tidy(&ground, placed.spans, &room.align_inward(GRANULE));
     finish(&ground, &placed, mover)
 }
 

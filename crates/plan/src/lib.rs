@@ -48,6 +48,7 @@ mod rng;
 mod runs;
 mod stretch;
 mod tidy;
+mod wish;
 
 pub use assign::{MoveRun, assign};
 pub use error::{Part, PlanError};

@@ -18,7 +18,8 @@ use physmem::{PhysRange, RangeSet};
 const SMALL_PART: u64 = 8;
 
 /// Grows spans to block borders within `room`, where that makes more of them returnable.
-pub(crate) fn tidy(ground: &Ground<'_>, mut spans: RangeSet, room: &RangeSet) -> RangeSet {
+pub(crate) fn tidy(ground: &Ground<'_>, spans: &RangeSet, room: &RangeSet) -> RangeSet {
+    let mut spans = spans.clone();
     let block = ground.request.memory_block;
     // Spare RAM is worth more than tidiness, and the top of RAM more than a border.
     let mut left = ground.limits.budget.saturating_sub(spans.bytes()) / SMALL_PART;

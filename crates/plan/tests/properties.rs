@@ -1,12 +1,15 @@
 //! What must hold of every plan, on random machines.
 
 mod common;
+#[path = "common/random.rs"]
+mod random;
 
-use common::{Machine, check, check_moves, machines};
+use common::{Machine, check, check_moves};
 use physmem::{PAGE_SIZE, PhysRange, RangeSet};
 use plan::{Layout, PlanError, assign, lay_out};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
+use random::machines;
 
 /// Staging pages as an old kernel would hand them out: anywhere that is not kept and not where
 /// the caller was told not to be.
@@ -46,7 +49,58 @@ proptest! {
     }
 }
 
-/// The property above is worth something only if most random machines have a plan.
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    /// Whatever the numbers are, there is a plan that holds or an error.
+    #[test]
+    fn strange_numbers_are_survived(
+        machine in machines(),
+        numbers in proptest::collection::vec(strange(), 12),
+        which in any::<u16>(),
+    ) {
+        let mut machine = machine;
+        let m = &mut machine;
+        let fields = [
+            &mut m.staged_bytes, &mut m.init_size, &mut m.initrd_bytes, &mut m.mover_bytes,
+            &mut m.head_bytes, &mut m.reserve_ram, &mut m.low_ram, &mut m.stay_price,
+        ];
+        for (i, field) in fields.into_iter().enumerate().filter(|(i, _)| which >> i & 1 == 1) {
+            *field = numbers[i];
+        }
+        let mut request = machine.request();
+        let others = [
+            &mut request.kernel.alignment, &mut request.kernel.min_addr,
+            &mut request.initrd_max_addr, &mut request.memory_block,
+        ];
+        for (i, field) in others.into_iter().enumerate().filter(|(i, _)| which >> (8 + i) & 1 == 1) {
+            *field = numbers[8 + i];
+        }
+        request.max_entries = usize::from(which >> 12) * 20;
+        if let Ok(layout) = lay_out(&request) {
+            let spans: RangeSet = layout.spans.iter().copied().collect();
+            prop_assert!(layout.displaced.intersect(&machine.fixed).is_empty());
+            prop_assert!(machine.keep.subtract(&spans).subtract(&layout.displaced).is_empty());
+            prop_assert!(!spans.overlaps(layout.window) && !machine.keep.overlaps(layout.mover));
+            prop_assert!(layout.next_map(&machine.map).entries().len() <= request.max_entries);
+            prop_assert!(layout.figures.ram >= request.reserve_ram);
+        }
+    }
+}
+
+/// Numbers at which arithmetic likes to fail.
+fn strange() -> impl Strategy<Value = u64> {
+    let near = |n: u64| (0..5u64).prop_map(move |d| n.saturating_add(d).saturating_sub(2));
+    prop_oneof![
+        Just(0u64),
+        (0..64u32).prop_map(|s| 1 << s),
+        (0..64u32).prop_flat_map(move |s| near(1 << s)),
+        near(u64::MAX),
+        any::<u64>(),
+    ]
+}
+
+/// The properties are worth something only if most random machines have a plan.
 #[test]
 fn most_machines_have_a_plan() {
     let mut runner = proptest::test_runner::TestRunner::deterministic();
