@@ -4,7 +4,7 @@ use std::thread;
 use std::time::Duration;
 
 use mover::BLOB;
-use mover_abi::{Move, PAGE, Timeline};
+use mover_abi::{MOVES_PER_PAGE, Move, PAGE, Timeline};
 
 use crate::machine::{End, Machine, Outcome, available};
 use crate::memory::{END, Memory};
@@ -90,10 +90,14 @@ fn random_lists_do_what_the_model_does() {
     if !available() {
         return;
     }
+    let mut longest = 0;
     for seed in 0..24 {
         eprintln!("seed {seed}");
-        check(&random_scenario(seed));
+        let scenario = random_scenario(seed);
+        longest = longest.max(scenario.moves().len());
+        check(&scenario);
     }
+    assert!(longest > 2 * MOVES_PER_PAGE, "no list of three pages was among them");
 }
 
 #[test]
