@@ -21,6 +21,7 @@ mod inode;
 mod layout;
 mod names;
 pub mod read;
+pub mod synthetic;
 mod time;
 mod tree;
 mod write;
