@@ -13,6 +13,8 @@ mod directory;
 mod error;
 mod extents;
 mod file;
+#[cfg(test)]
+mod fuzz;
 mod group;
 mod inode;
 mod superblock;
