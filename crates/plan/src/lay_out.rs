@@ -34,6 +34,10 @@ fn finish(ground: &Ground<'_>, placed: &Placed, mover: PhysRange) -> Result<Layo
     let head =
         PhysRange::from_len(first.start(), ground.head_len(0)).map_err(|_| ground.no_head(set))?;
     let displaced = r.keep.subtract(&set.subtract(&heads));
+    let stuck = displaced.intersect(r.fixed);
+    if !stuck.is_empty() {
+        return Err(PlanError::FixedMustMove { ranges: stuck });
+    }
     let ram = r.map.ram().subtract(set);
     let in_spans: u64 = set.bytes();
     let figures = Figures {

@@ -37,6 +37,7 @@ fn machine(map: MemoryMap, keep: RangeSet) -> Machine {
         head_bytes: 2 * MIB,
         reserve_ram: 256 * MIB,
         low_ram: 80 * MIB,
+        memory_block: 128 * MIB,
         max_spans: 8,
         stay_price: u64::MAX,
         seed: 7,
@@ -136,6 +137,20 @@ fn no_window_is_free() {
     assert!(!moves.is_empty());
     assert!(layout.figures.displaced <= 16 * 7 * PAGE_SIZE, "{:?}", layout.figures);
     assert!(!layout.window.overlaps(dense));
+}
+
+#[test]
+fn the_mover_finds_the_only_gap() {
+    // Everywhere a page is kept every 40 KiB; 64 KiB are free only amid memory that stays.
+    let map = pc(GIB);
+    let all: RangeSet = map.ram().intersect(&RangeSet::from(range(LOW_LIMIT, GIB)));
+    let sparse = (256..GIB / PAGE_SIZE).step_by(10).map(|p| PhysRange::from_pfn(p, 1).unwrap());
+    let gap = range(700 * MIB, 700 * MIB + (64 << 10));
+    let keep: RangeSet = sparse.chain([range(600 * MIB, 900 * MIB)]).collect();
+    let keep = keep.intersect(&all).subtract(&RangeSet::from(gap));
+    let (layout, moves) = planned(&machine(map, keep));
+    assert_eq!(layout.mover, gap);
+    assert!(layout.spans.iter().any(|s| s.contains_range(gap)) && !moves.is_empty());
 }
 
 #[test]

@@ -11,6 +11,11 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use random::machines;
 
+/// Failures are printed whole, so that no seeds need be kept.
+fn cases(cases: u32) -> ProptestConfig {
+    ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
+}
+
 /// Staging pages as an old kernel would hand them out: anywhere that is not kept and not where
 /// the caller was told not to be.
 fn stage(machine: &Machine, layout: &Layout) -> RangeSet {
@@ -29,7 +34,7 @@ fn stage(machine: &Machine, layout: &Layout) -> RangeSet {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(600))]
+    #![proptest_config(cases(600))]
 
     #[test]
     fn every_plan_holds(machine in machines()) {
@@ -50,7 +55,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(cases(400))]
 
     /// Whatever the numbers are, there is a plan that holds or an error.
     #[test]

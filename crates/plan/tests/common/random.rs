@@ -12,7 +12,8 @@ fn maps() -> impl Strategy<Value = MemoryMap> {
         1..3000u64,
         prop_oneof![Just(E820Type::Reserved), Just(E820Type::Pram), Just(E820Type::AcpiNvs),],
     );
-    (40..160u64, 0..80u64, 0..512u64, proptest::collection::vec(hole, 0..4)).prop_map(
+    let high = prop_oneof![4 => 0..80u64, 1 => 900..1500u64];
+    (40..160u64, high, 0..512u64, proptest::collection::vec(hole, 0..4)).prop_map(
         |(low, high, ragged, holes)| {
             let mut map = map(&[(0, 0x9fc00, E820Type::Ram)]);
             let low_end = low * GRANULE - ragged * PAGE_SIZE;
@@ -80,12 +81,13 @@ pub(crate) fn machines() -> impl Strategy<Value = Machine> {
                 prop_oneof![Just(0u64), 1..24u64],
                 any::<u64>(),
                 0..1000u64,
+                1..7u32,
             );
             (Just((map, keep, avoid)), needs, limits)
         })
         .prop_map(|((map, keep, avoid), needs, limits)| {
             let (fixed, avoided, init, can_be_above_4g, initrd, reserve) = needs;
-            let (max_spans, stay_price, head, mover, low, seed, staged) = limits;
+            let (max_spans, stay_price, head, mover, low, seed, staged, block) = limits;
             let few = |r: PhysRange| PhysRange::from_len(r.start(), r.len().min(8 * PAGE_SIZE));
             let avoided = usize::try_from(avoided).unwrap();
             Machine {
@@ -101,6 +103,7 @@ pub(crate) fn machines() -> impl Strategy<Value = Machine> {
                 head_bytes: head * PAGE_SIZE,
                 reserve_ram: reserve * 2 * MIB,
                 low_ram: low * MIB,
+                memory_block: GRANULE << block,
                 max_spans,
                 stay_price,
                 seed,
