@@ -5,7 +5,7 @@
 //! the extension names. That matters: the kernel's physical KASLR looks at the zero page alone
 //! (`process_e820_entries`, `arch/x86/boot/compressed/kaslr.c`).
 
-use physmem::{E820Entry, MemoryMap};
+use physmem::{E820Entry, E820Type, IomemResource, MemoryMap, PhysRange, RangeSet};
 
 /// Entries that the zero page holds (`E820_MAX_ENTRIES_ZEROPAGE`, `asm/bootparam.h`).
 pub const IN_ZERO_PAGE: usize = 128;
@@ -27,6 +27,20 @@ pub enum E820Error {
     /// A map without RAM.
     #[error("the memory map names no RAM; nothing could boot with it")]
     NoRam,
+}
+
+/// Marks as reserved what `map` (the firmware's) calls RAM, but the running kernel does not use as
+/// such. EFI tables lie there that the kernel set aside in its own map only
+/// (`efi_arch_mem_reserve()`, `arch/x86/platform/efi/quirks.c`): the memory attributes table, the
+/// TPM log and others, which the next kernel reads again. Nothing may be put on them.
+///
+/// The first MiB is left as it is: the kernel has rules of its own there.
+pub fn keep_reserved(map: &mut MemoryMap, iomem: &[IomemResource]) {
+    let first_mib = PhysRange::new(0, 1 << 20).expect("not empty");
+    let used = iomem.iter().filter(|r| r.name == "System RAM").map(|r| r.range);
+    let left_alone: RangeSet = used.chain([first_mib]).collect();
+    let hidden = map.ram().subtract(&left_alone);
+    map.overlay_all(hidden.as_slice(), E820Type::Reserved);
 }
 
 /// A map in the boot protocol's form.
@@ -69,7 +83,7 @@ impl<'a> E820Table<'a> {
         const MIB: u64 = 1 << 20;
         self.entries
             .iter()
-            .filter(|e| e.kind == physmem::E820Type::Ram)
+            .filter(|e| e.kind == E820Type::Ram)
             .find(|e| e.range.start() <= MIB && e.range.end() > MIB)
             .map_or(0, |e| ((e.range.end() - 1) >> 10) - (MIB >> 10))
     }
@@ -88,7 +102,6 @@ fn encode(entries: &[E820Entry]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use physmem::{E820Type, PhysRange, RangeSet};
 
     const MIB: u64 = 1 << 20;
 
@@ -129,6 +142,25 @@ mod tests {
             let all: Vec<_> = first.into_iter().chain(rest).collect();
             assert_eq!(all, map.entries());
         }
+    }
+
+    #[test]
+    fn what_the_kernel_keeps_to_itself_stays_reserved() {
+        let range = |start, end| PhysRange::new(start, end).unwrap();
+        let mut map = MemoryMap::default();
+        map.overlay(range(0, 0xa_0000), E820Type::Ram);
+        map.overlay(range(0x10_0000, 0x7eaa_0000), E820Type::Ram);
+        map.overlay(range(0x7eaa_0000, 0x7eba_2000), E820Type::Reserved);
+        // As seen under OVMF; the kernel splits RAM at setup_data nodes.
+        let iomem = "00000000-00000fff : Reserved\n00001000-0009ffff : System RAM\n\
+             00100000-7cd40017 : System RAM\n  01000000-021fffff : Kernel code\n\
+             7cd40018-7ce48fff : System RAM\n7ce49000-7ce51fff : Reserved\n\
+             7ce52000-7ea9ffff : System RAM\n7eaa0000-7eba1fff : Reserved\n";
+        keep_reserved(&mut map, &physmem::parse_iomem(iomem).unwrap());
+        let want =
+            [range(0, 0xa_0000), range(0x10_0000, 0x7ce4_9000), range(0x7ce5_2000, 0x7eaa_0000)];
+        assert_eq!(map.ram(), want.into_iter().collect());
+        assert_eq!(map.kind_at(0x7ce4_9000), Some(E820Type::Reserved));
     }
 
     #[test]
