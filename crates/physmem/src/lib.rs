@@ -15,5 +15,7 @@ mod set;
 pub use e820::{E820Entry, E820Type, MemoryMap};
 pub use firmware::FirmwareError;
 pub use iomem::{IomemError, IomemResource, parse_iomem};
-pub use range::{ADDRESS_LIMIT, PAGE_SHIFT, PAGE_SIZE, PhysRange, RangeError, page_align_up};
+pub use range::{
+    ADDRESS_LIMIT, PAGE_BYTES, PAGE_SHIFT, PAGE_SIZE, PhysRange, RangeError, page_align_up,
+};
 pub use set::RangeSet;

@@ -8,6 +8,9 @@ pub const PAGE_SHIFT: u32 = 12;
 /// Bytes in a base page on x86-64.
 pub const PAGE_SIZE: u64 = 1 << PAGE_SHIFT;
 
+/// [`PAGE_SIZE`], for lengths of bytes in memory.
+pub const PAGE_BYTES: usize = 1 << PAGE_SHIFT;
+
 /// One past the highest physical address that x86-64 can express: 52 bits (Intel SDM vol. 3A
 /// §4.1.4, MAXPHYADDR at most 52).
 pub const ADDRESS_LIMIT: u64 = 1 << 52;

@@ -11,7 +11,7 @@ use crate::pagemap::{Frame, Pagemap};
 use crate::progress::Progress;
 use crate::source::Sources;
 use crate::sys::{BUFFERS_PER_RING, BYTES_PER_BUFFER, FileMap, Pins};
-use physmem::{PAGE_SIZE, PhysRange, RangeSet};
+use physmem::{PAGE_BYTES, PAGE_SIZE, PhysRange, RangeSet};
 use rustix::fs::{
     AtFlags, CWD, Mode, OFlags, SeekFrom, Stat, Timespec, Timestamps, UTIME_OMIT, fstat, open,
     seek, utimensat,
@@ -271,7 +271,7 @@ fn zero_tail(map: &FileMap, offset: u64, size: u64) {
     let end = offset + map.len();
     if (end - PAGE_SIZE + 1..end).contains(&size) {
         let tail = usize::try_from(end - size).unwrap_or(0);
-        map.write(size - offset, &[0; PAGE_SIZE as usize][..tail]);
+        map.write(size - offset, &[0; PAGE_BYTES][..tail]);
     }
 }
 

@@ -109,10 +109,10 @@ impl Seat {
                         return Err(error);
                     }
                     Err(error) => {
-                        let undone = prepared.unload();
+                        drop(prepared);
                         reply(&client, &Reply::Failed(error.to_string()));
                         let _ = fs::remove_file(SOCKET);
-                        return undone.and(Err(error));
+                        return Err(error);
                     }
                 },
             }

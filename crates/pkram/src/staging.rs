@@ -6,7 +6,7 @@
 
 use crate::pagemap::{Frame, Pagemap};
 use crate::sys::{BYTES_PER_BUFFER, FileMap, Pins};
-use physmem::{PAGE_SIZE, PhysRange, RangeSet};
+use physmem::{PAGE_BYTES, PAGE_SIZE, PhysRange, RangeSet};
 use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 use std::io;
 use std::os::fd::AsFd;
@@ -78,8 +78,8 @@ impl Staging {
     ///
     /// Where less memory was taken than is now asked for.
     pub(crate) fn put(&mut self, bytes: &[u8]) -> Result<Staged, StagingError> {
-        let staged = self.reserve(bytes.len().div_ceil(PAGE_SIZE as usize))?;
-        for (i, page) in bytes.chunks(PAGE_SIZE as usize).enumerate() {
+        let staged = self.reserve(bytes.len().div_ceil(PAGE_BYTES))?;
+        for (i, page) in bytes.chunks(PAGE_BYTES).enumerate() {
             self.write_page(&staged, i, page);
         }
         Ok(staged)

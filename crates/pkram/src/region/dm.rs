@@ -6,6 +6,7 @@
 use crate::sys::dm_ioctl;
 use std::fs::File;
 use std::io;
+use std::mem::offset_of;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use zerocopy::little_endian::{U32, U64};
@@ -60,8 +61,10 @@ pub(super) struct Part<'a> {
 /// Makes the device `name` from `parts`, one after the other, and says where it is.
 pub(super) fn join(name: &str, parts: &[Part<'_>]) -> io::Result<PathBuf> {
     let control = File::options().read(true).write(true).open("/dev/mapper/control")?;
-    let mut created = request(name, 0, &[]);
-    dm_ioctl(control.as_fd(), DEV_CREATE, &mut created)?;
+    let mut create = request(name, 0, &[]);
+    let uuid = offset_of!(Header, uuid);
+    create[uuid..uuid + name.len()].copy_from_slice(name.as_bytes());
+    dm_ioctl(control.as_fd(), DEV_CREATE, &mut create)?;
     let built = load_and_resume(&control, name, parts);
     if built.is_err() {
         // Leave nothing half-made behind; the first error is the one to tell.
@@ -112,6 +115,8 @@ fn targets(parts: &[Part<'_>]) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// A request for the device `name`. The UUID stays empty: it is given once, at creation, and after
+/// that a device is asked for by name *or* UUID (`__find_device_hash_cell`, `drivers/md/dm-ioctl.c`).
 fn request(name: &str, target_count: u32, payload: &[u8]) -> Vec<u8> {
     let data_start = size_of::<Header>();
     let data_size = u32::try_from(data_start + payload.len()).unwrap_or(u32::MAX);
@@ -130,7 +135,6 @@ fn request(name: &str, target_count: u32, payload: &[u8]) -> Vec<u8> {
         data: [0; 7],
     };
     header.name[..name.len()].copy_from_slice(name.as_bytes());
-    header.uuid[..name.len()].copy_from_slice(name.as_bytes());
     let mut bytes = header.as_bytes().to_vec();
     bytes.extend_from_slice(payload);
     bytes

@@ -1,5 +1,6 @@
 //! Regions in the next kernel: found by their heads, mounted in place, verified, given back.
 
+pub mod contents;
 mod device;
 mod discover;
 mod dm;
@@ -7,6 +8,6 @@ mod mount;
 mod release;
 
 pub use device::{Device, DeviceError, devices};
-pub use discover::{DamagedSpan, Discovered, Region, RegionError, Span, discover};
+pub use discover::{DamagedReason, DamagedSpan, Discovered, Region, RegionError, Span, discover};
 pub use mount::{MountError, Mounted, mount};
 pub use release::{ReleaseError, Released, release};

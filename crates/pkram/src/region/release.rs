@@ -72,7 +72,7 @@ pub struct Released {
 
 /// The part of a span that can come back while the system runs: whole memory blocks behind the
 /// space that device-dax needs.
-pub fn returnable(span: PhysRange, memory_block: u64) -> Option<PhysRange> {
+fn returnable(span: PhysRange, memory_block: u64) -> Option<PhysRange> {
     PhysRange::new(span.start() + DAX_HEAD, span.end()).ok()?.align_inward(memory_block)
 }
 

@@ -7,10 +7,15 @@
 //! Everything up to the load can be thrown away without a trace; the load can be taken back.
 
 mod compose;
+mod draw;
 mod next;
+mod options;
 mod place;
 mod prepare;
+mod prepared;
 mod stage;
 
 pub use next::{CmdlineChoice, NextError, NextKernel, NextOptions};
-pub use prepare::{Options, Prepared, SaveError, prepare};
+pub use options::{Options, SaveError, default_reserve};
+pub use prepare::prepare;
+pub use prepared::Prepared;

@@ -1,5 +1,6 @@
 //! The next kernel as the user asks for it: image, initrd, command line.
 
+use crate::machine::{MachineError, mem_total};
 use kexec::BzImage;
 use kexec::bzimage::BzImageError;
 use kexec::cmdline::conflicts;
@@ -43,6 +44,22 @@ pub enum NextError {
         /// Why.
         source: io::Error,
     },
+    /// A file cannot be meant.
+    #[error(
+        "{path} has {len} bytes; a kernel or initrd has at most half of this machine's memory \
+         ({limit} bytes)", path = .path.display()
+    )]
+    TooLarge {
+        /// Which.
+        path: PathBuf,
+        /// Its length.
+        len: u64,
+        /// What would do.
+        limit: u64,
+    },
+    /// How much memory there is cannot be told.
+    #[error(transparent)]
+    Machine(#[from] MachineError),
     /// The image is not one that can be started.
     #[error("{path}: {source}", path = .path.display())]
     Image {
@@ -74,6 +91,8 @@ pub struct NextKernel {
 impl NextKernel {
     /// Reads what `options` name and checks the image.
     pub fn read(options: &NextOptions) -> Result<Self, NextError> {
+        let limit = mem_total()? / 2;
+        let read = |path: &Path| read(path, limit);
         let image = read(&options.kernel)?;
         let initrd = options.initrd.as_deref().map(read).transpose()?.unwrap_or_default();
         let cmdline = match &options.cmdline {
@@ -124,6 +143,11 @@ impl NextKernel {
     }
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, NextError> {
-    fs::read(path).map_err(|source| NextError::Io { path: path.to_owned(), source })
+fn read(path: &Path, limit: u64) -> Result<Vec<u8>, NextError> {
+    let io = |source| NextError::Io { path: path.to_owned(), source };
+    let len = fs::metadata(path).map_err(io)?.len();
+    if len > limit {
+        return Err(NextError::TooLarge { path: path.to_owned(), len, limit });
+    }
+    fs::read(path).map_err(io)
 }

@@ -1,0 +1,92 @@
+//! What a save is asked for, and why it is refused.
+
+use super::compose::TreeFault;
+use super::next::{NextError, NextOptions};
+use super::stage::StageError;
+use crate::census::{CensusError, Change};
+use crate::machine::MachineError;
+use crate::platform::PlatformError;
+use crate::source::{SourceError, SourceSpec, SpecError};
+use crate::staging::StagingError;
+use kexec::boot_block::BootBlockError;
+use kexec::identity::IdentityError;
+use kexec::image::LoadError;
+use kexec::mover_segment::MoverSegmentError;
+use kexec::preflight::Obstacle;
+use kexec::sys::KexecError;
+use plan::PlanError;
+use regionfs::ComposeError;
+use std::path::PathBuf;
+
+/// What the user chose.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The sources.
+    pub sources: Vec<SourceSpec>,
+    /// The next kernel.
+    pub next: NextOptions,
+    /// RAM that the next kernel must have, in bytes; by default [`default_reserve`].
+    pub reserve_ram: Option<u64>,
+    /// Fixes the choice of the kernel's place; random by default.
+    pub seed: Option<u64>,
+    /// Go on although the next kernel or its command line seems unable to see the region.
+    pub force: bool,
+}
+
+/// Why memory cannot be saved.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "each says what it wraps")]
+pub enum SaveError {
+    #[error(transparent)]
+    Spec(#[from] SpecError),
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    #[error(transparent)]
+    Census(#[from] CensusError),
+    #[error(transparent)]
+    Machine(#[from] MachineError),
+    #[error(transparent)]
+    Platform(#[from] PlatformError),
+    #[error(transparent)]
+    Next(#[from] NextError),
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    #[error(transparent)]
+    Tree(#[from] TreeFault),
+    #[error(transparent)]
+    Compose(#[from] ComposeError),
+    #[error(transparent)]
+    Staging(#[from] StagingError),
+    #[error(transparent)]
+    Stage(#[from] StageError),
+    #[error(transparent)]
+    BootBlock(#[from] BootBlockError),
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    #[error(transparent)]
+    Mover(#[from] MoverSegmentError),
+    #[error(transparent)]
+    Kexec(#[from] KexecError),
+    #[error("{path} {change} since it was read; stop what writes to it and try again", path = .path.display())]
+    Changed { path: PathBuf, change: Change },
+    #[error("the region's metadata keeps growing over the room planned for it ({blocks} blocks)")]
+    HeadGrows { blocks: u64 },
+    #[error("nothing to keep: no source was given")]
+    NoSources,
+    #[error("{}", lines(.0))]
+    Obstacles(Vec<Obstacle>),
+}
+
+fn lines(obstacles: &[Obstacle]) -> String {
+    obstacles.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}
+
+/// RAM for the next kernel when the user does not say: what a small Debian system needs, three
+/// times the initrd (packed, unpacked, and its cache), and 1/50 of memory for the struct pages of
+/// the spans (64 bytes a page) and what else grows with memory; but at most half of memory.
+pub fn default_reserve(ram: u64, initrd: u64, init_size: u64) -> u64 {
+    let fixed = 192 << 20;
+    (fixed + init_size + 3 * initrd + ram / 50).min(ram / 2)
+}

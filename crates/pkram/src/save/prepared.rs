@@ -1,0 +1,135 @@
+//! A save that is ready: load it, take the last look, jump; or drop it.
+
+use super::next::NextKernel;
+use super::options::SaveError;
+use super::stage::Image;
+use crate::census::{Census, Hold};
+use crate::handover::Handover;
+use crate::manifest::Manifest;
+use crate::progress::Progress;
+use crate::source::Sources;
+use crate::staging::Staging;
+use crate::sys::tsc;
+use kexec::{KexecImage, MoverSegment, Scene};
+use physmem::{MemoryMap, PhysRange, RangeSet};
+use plan::{Layout, MoveRun};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use uuid::Uuid;
+
+/// A plan that can be looked at, loaded, or dropped without a trace.
+#[derive(Debug)]
+pub struct Prepared {
+    /// The sources as found.
+    pub sources: Sources,
+    /// Where they lie.
+    pub census: Census,
+    /// Where everything goes.
+    pub layout: Layout,
+    /// The moves of preserved pages.
+    pub moves: Vec<MoveRun>,
+    /// What the region will say about itself.
+    pub manifest: Manifest,
+    /// The next kernel.
+    pub next: NextKernel,
+    /// What the user should know.
+    pub notes: Vec<String>,
+    pub(super) region: Uuid,
+    /// Never read, but as long as it lives the pages stay.
+    pub(super) _hold: Hold,
+    pub(super) staging: Staging,
+    pub(super) image: Image,
+    pub(super) mover: MoverSegment,
+    pub(super) handover: Handover,
+    /// Where in the boot block the record begins.
+    pub(super) handover_offset: u64,
+    pub(super) next_map: MemoryMap,
+    pub(super) kept: RangeSet,
+    pub(super) payload: PhysRange,
+    pub(super) clock: Clock,
+    pub(super) loaded: bool,
+}
+
+/// Both clocks at one instant, to find the TSC's rate later.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Clock {
+    pub(super) tsc: u64,
+    pub(super) time: SystemTime,
+}
+
+impl Clock {
+    pub(super) fn now() -> Self {
+        Self { tsc: tsc(), time: SystemTime::now() }
+    }
+
+    /// Ticks in a second, from this instant to now; at least 10 ms apart to mean anything.
+    fn rate(self) -> u64 {
+        let now = Self::now();
+        let nanos = now.time.duration_since(self.time).unwrap_or(Duration::ZERO).as_nanos();
+        let ticks = u128::from(now.tsc.saturating_sub(self.tsc));
+        let rate = (ticks * 1_000_000_000).checked_div(nanos).unwrap_or(0);
+        u64::try_from(rate).unwrap_or(0)
+    }
+}
+
+impl Prepared {
+    /// The region's UUID.
+    pub fn region(&self) -> Uuid {
+        self.region
+    }
+
+    pub(super) fn kexec_image(&self) -> KexecImage<'_> {
+        let scene = Scene {
+            map: &self.next_map,
+            kept: &self.kept,
+            list_pages: &self.image.list_pages,
+            mover: self.layout.mover,
+            window: self.layout.window,
+            payload: self.payload,
+        };
+        KexecImage { scene, moves: &self.image.moves, mover: &self.mover }
+    }
+
+    /// Gives the mover to the kernel, after the proof that no move destroys what is kept. Whatever
+    /// was loaded before is forgotten.
+    pub fn load(&mut self) -> Result<(), SaveError> {
+        self.kexec_image().load()?;
+        self.loaded = true;
+        self.handover.loaded_tsc = tsc();
+        Ok(())
+    }
+
+    /// The last look: whether every file is still as it was planned for.
+    pub fn last_look(&self, progress: &dyn Progress) -> Result<(), SaveError> {
+        match self.census.changes(&self.sources, progress)? {
+            None => Ok(()),
+            Some((path, change)) => Err(SaveError::Changed { path, change }),
+        }
+    }
+
+    /// Takes the load back.
+    pub fn unload(mut self) -> Result<(), SaveError> {
+        self.loaded = false;
+        Ok(kexec::sys::unload()?)
+    }
+
+    /// Enters the next kernel. Returns only if that fails; what was loaded is taken back then.
+    pub fn jump(mut self) -> SaveError {
+        self.handover.tsc_hz = self.clock.rate();
+        let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+        self.handover.jump_time = u64::try_from(time.as_nanos()).unwrap_or(0);
+        self.handover.jump_tsc = tsc();
+        let record = self.handover.to_bytes();
+        self.image.patch_boot_block(&self.staging, self.handover_offset, &record);
+        kexec::sys::jump().into()
+    }
+}
+
+impl Drop for Prepared {
+    /// What is loaded means nothing without the pages that are held and staged here.
+    fn drop(&mut self) {
+        if self.loaded {
+            // Nobody is left to tell.
+            let _ = kexec::sys::unload();
+        }
+    }
+}
