@@ -1,6 +1,7 @@
 //! Prints where the pages of a file lie in physical memory.
 
 use std::fs::File;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
@@ -37,14 +38,16 @@ struct Extent {
 
 #[derive(Debug, Serialize)]
 struct Frames {
-    file: PathBuf,
+    /// Its path, bytes that are no printable ASCII escaped.
+    file: String,
     extents: Vec<Extent>,
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     for path in &args.files {
         let extents = extents(path).with_context(|| format!("{}", path.display()))?;
-        println!("{}", serde_json::to_string(&Frames { file: path.clone(), extents })?);
+        let file = path.as_os_str().as_bytes().escape_ascii().to_string();
+        println!("{}", serde_json::to_string(&Frames { file, extents })?);
     }
     Ok(())
 }

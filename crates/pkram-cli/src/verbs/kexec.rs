@@ -19,7 +19,7 @@ const LOADED: &str = "loaded";
 
 pub(crate) fn run(cli: &Cli, save: &Save, bars: &Bars) -> anyhow::Result<ExitCode> {
     let prepared = load(save, bars)?;
-    prepared.last_look(bars).or_else(|error| prepared.unload().and(Err(error)))?;
+    prepared.last_look(bars)?;
     print(cli.json, &Plan::of(&prepared))?;
     Err(prepared.jump().into())
 }

@@ -2,11 +2,13 @@
 
 mod check;
 mod exec;
+mod inspect;
 mod kexec;
 mod list;
 mod mount;
 mod release;
 mod status;
+mod verify;
 
 use crate::args::{Cli, Verb};
 use crate::bar::Bars;
@@ -26,6 +28,7 @@ pub(crate) fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Verb::Mount { what } => mount::run(cli.json, what),
         Verb::Release { region } => release::run(cli.json, region),
         Verb::Status => status::run(cli.json),
-        _ => anyhow::bail!("not yet"),
+        Verb::Verify { region } => verify::run(cli.json, region.as_deref()),
+        Verb::Inspect { path, tree } => inspect::run(cli.json, path, *tree),
     }
 }

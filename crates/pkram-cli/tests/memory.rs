@@ -1,0 +1,70 @@
+//! Machines whose memory is in bad shape: scattered, or nearly full.
+
+mod common;
+
+use anyhow::{Result, ensure};
+use common::{REGION, hop, mount, number};
+use testbed::Vm;
+
+fn free_share(vm: &mut Vm) -> Result<f64> {
+    let text = vm.sh("awk '/MemTotal|MemFree/ {print $2}' /proc/meminfo")?;
+    let mut numbers = text.lines().map(|l| l.trim().parse::<f64>());
+    let (Some(total), Some(free)) = (numbers.next(), numbers.next()) else {
+        anyhow::bail!("/proc/meminfo: {text}")
+    };
+    Ok(free? / total?)
+}
+
+#[test]
+fn scattered_memory() -> Result<()> {
+    let Some(bed) = testbed::e2e("scattered_memory") else { return Ok(()) };
+    let mut vm = bed.vm("scattered", bed.kernel("6.12")?).memory_mib(1024).boot()?;
+    vm.run(["guest", "fragment", "--leave-free", "200"])?;
+    vm.run(["mkdir", "/dev/shm/tree"])?;
+    vm.run([
+        "guest",
+        "mktree",
+        "--seed",
+        "4",
+        "--files",
+        "400",
+        "--total",
+        "120",
+        "/dev/shm/tree",
+    ])?;
+    vm.run(["umount", "/run/ballast"])?;
+    let before = vm.run(["guest", "digest", "/dev/shm/tree"])?;
+    hop(&mut vm, bed.kernel("6.1")?, &["tree=/dev/shm/tree"])?;
+    let manifest = mount(&mut vm)?;
+    let extents = number(&manifest, "/plan/extents")?;
+    ensure!(extents > 10_000, "only {extents} extents: memory was not scattered");
+    let after = vm.run(["guest", "digest", &format!("{REGION}/tree")])?;
+    ensure!(before == after, "the trees differ");
+    ensure!(vm.exec(["pkram", "verify"])?.code == Some(0), "verify finds fault");
+    Ok(())
+}
+
+#[test]
+fn full_memory() -> Result<()> {
+    let Some(bed) = testbed::e2e("full_memory") else { return Ok(()) };
+    let mut vm = bed.vm("full", bed.kernel("6.1")?).memory_mib(1280).boot()?;
+    // tmpfs takes half of memory unless told otherwise. Each file is the first one, shifted: no two
+    // pages are equal.
+    vm.sh(
+        "mount -o remount,size=95% /dev/shm && mkdir /dev/shm/full && cd /dev/shm/full && \
+         head -c 100M /dev/urandom > 0 && for i in 1 2 3 4 5 6 7; do tail -c +$((i * 512 + 1)) 0 > $i; done",
+    )?;
+    let before = vm.run(["guest", "digest", "/dev/shm/full"])?;
+    vm.sh("echo 3 > /proc/sys/vm/drop_caches")?;
+    let mut extra = 0;
+    while free_share(&mut vm)? > 0.15 {
+        extra += 1;
+        ensure!(extra < 100, "memory does not fill");
+        vm.sh(&format!("head -c 16M /dev/zero > /run/ballast{extra}"))?;
+    }
+    hop(&mut vm, bed.kernel("6.12")?, &["full=/dev/shm/full"])?;
+    mount(&mut vm)?;
+    let after = vm.run(["guest", "digest", &format!("{REGION}/full")])?;
+    ensure!(before == after, "the trees differ");
+    Ok(())
+}

@@ -1,0 +1,170 @@
+//! Everything that is refused, with its message, and with nothing changed.
+
+mod common;
+
+use anyhow::{Result, ensure};
+use common::{REGION, mount, pkram};
+use std::time::Duration;
+use testbed::{Kernel, Output, Vm};
+
+/// Refused: exit status 1, all of `says` on standard error, nothing on standard output, no kernel
+/// loaded, no holder left behind.
+fn refused(vm: &mut Vm, argv: &[String], says: &[&str]) -> Result<()> {
+    let output = vm.exec(argv.iter().cloned())?;
+    check_refusal(vm, &output, &format!("{argv:?}"), says)
+}
+
+fn check_refusal(vm: &mut Vm, output: &Output, what: &str, says: &[&str]) -> Result<()> {
+    ensure!(output.code == Some(1), "{what} was not refused: {output:?}");
+    ensure!(output.stdout.is_empty(), "{what} said something on stdout: {output:?}");
+    for word in says {
+        ensure!(output.stderr.contains(word), "{what}: no {word:?} in: {}", output.stderr);
+    }
+    ensure!(vm.sh("cat /sys/kernel/kexec_loaded")?.trim() == "0", "{what} left a kernel loaded");
+    ensure!(vm.exec(["pkram", "unload"])?.code == Some(1), "{what} left a holder");
+    Ok(())
+}
+
+fn words(words: &[&str]) -> Vec<String> {
+    words.iter().map(|&w| w.to_owned()).collect()
+}
+
+fn boot(name: &'static str) -> Result<Option<(&'static testbed::Testbed, Vm)>> {
+    let Some(bed) = testbed::e2e(name) else { return Ok(None) };
+    let mut vm = bed.vm(name, bed.kernel("6.12")?).memory_mib(768).boot()?;
+    vm.sh("head -c 20M /dev/urandom > /dev/shm/file")?;
+    Ok(Some((bed, vm)))
+}
+
+#[test]
+fn sources_that_cannot_be_kept() -> Result<()> {
+    let Some((bed, mut vm)) = boot("sources_that_cannot_be_kept")? else { return Ok(()) };
+    let next = bed.kernel("6.1")?;
+    let kexec = |more: &[&str]| pkram("kexec", next, more);
+    let disk = format!("x=/boot/config-{}", next.release);
+    refused(&mut vm, &kexec(&[&disk]), &["lies on ext4", &disk[2..], "tmpfs"])?;
+    refused(&mut vm, &kexec(&["x=/proc/version"]), &["lies on proc"])?;
+    refused(&mut vm, &kexec(&["/dev/shm/absent"]), &["/dev/shm/absent", "No such file"])?;
+    refused(&mut vm, &kexec(&["a=/dev/shm/file", "a=/tmp"]), &["\"a\"", "given twice", "/tmp"])?;
+    vm.sh("mkdir -p /dev/shm/tree/in && echo x > /dev/shm/tree/in/x")?;
+    let inside = kexec(&["a=/dev/shm/tree", "b=/dev/shm/tree/in"]);
+    refused(&mut vm, &inside, &["/dev/shm/tree/in", "already part of source \"a\""])?;
+    refused(&mut vm, &kexec(&["x=/dev/null"]), &["/dev/null", "character device"])?;
+    refused(&mut vm, &kexec(&[".pkram=/dev/shm/file"]), &[".pkram", "is taken"])?;
+    vm.sh("cp /bin/sleep /dev/shm/tree/program")?;
+    let pid = vm.spawn(["/dev/shm/tree/program", "1000"], "/tmp/log")?;
+    refused(&mut vm, &kexec(&["/dev/shm/tree"]), &["program is being executed"])?;
+    vm.kill(pid, 9)?;
+    vm.sh("sysctl -q -w kernel.io_uring_disabled=2")?;
+    refused(&mut vm, &kexec(&["/dev/shm/file"]), &["kernel.io_uring_disabled=0"])?;
+    vm.sh("sysctl -q -w kernel.io_uring_disabled=0")?;
+
+    // What is kept, but not whole, is said.
+    vm.sh("mkdir /dev/shm/tree/mnt && mount -t tmpfs none /dev/shm/tree/mnt && rm /dev/shm/tree/program")?;
+    let checked = vm.exec(pkram("check", next, &["/dev/shm/tree"]))?.json::<serde_json::Value>()?;
+    let notes = checked["notes"].to_string();
+    ensure!(notes.contains("/dev/shm/tree/mnt: a mount of its own"), "{checked}");
+    Ok(())
+}
+
+#[test]
+fn kernels_and_machines_that_will_not_do() -> Result<()> {
+    let Some((bed, mut vm)) = boot("kernels_and_machines_that_will_not_do")? else {
+        return Ok(());
+    };
+    let next = bed.kernel("6.1")?;
+    let image = next.guest_image();
+    let with = |kernel: &str| words(&["pkram", "kexec", "--kernel", kernel, "/dev/shm/file"]);
+    let usual = |more: &[&str]| pkram("kexec", next, more);
+
+    refused(
+        &mut vm,
+        &usual(&["--reserve-ram", "760M", "/dev/shm/file"]),
+        &["too little memory", "bytes are missing"],
+    )?;
+    vm.sh("head -c 100000 /dev/urandom > /tmp/noise")?;
+    refused(&mut vm, &with("/tmp/noise"), &["/tmp/noise", "bzImage"])?;
+    refused(&mut vm, &with("/tmp/absent"), &["/tmp/absent", "No such file"])?;
+    vm.sh(&format!("head -c 3000000 {image} > /tmp/truncated"))?;
+    refused(&mut vm, &with("/tmp/truncated"), &["/tmp/truncated", "truncated"])?;
+    // xloadflags at 0x236: bit 0 says that there is a 64-bit entry point.
+    vm.sh(&format!(
+        "cp {image} /tmp/small && printf '\\0' | dd of=/tmp/small bs=1 seek=$((0x236)) conv=notrunc"
+    ))?;
+    refused(&mut vm, &with("/tmp/small"), &["/tmp/small", "64-bit"])?;
+    let blind = format!(
+        "mkdir -p /tmp/blind && cp {image} /tmp/blind/ && \
+         sed 's/^CONFIG_X86_PMEM_LEGACY=.*/# CONFIG_X86_PMEM_LEGACY is not set/' \
+         /boot/config-{0} > /tmp/blind/config-{0}",
+        next.release
+    );
+    vm.sh(&blind)?;
+    let blind = with(&image.replace("/boot", "/tmp/blind"));
+    refused(&mut vm, &blind, &["X86_PMEM_LEGACY", "--force"])?;
+    let strange =
+        words(&["pkram", "kexec", "--kernel", &image, "--append", "mem=512M", "/dev/shm/file"]);
+    refused(&mut vm, &strange, &["mem=512M", "leave it out"])?;
+    vm.sh("truncate -s 4G /tmp/huge")?;
+    let huge =
+        words(&["pkram", "kexec", "--kernel", &image, "--initrd", "/tmp/huge", "/dev/shm/file"]);
+    refused(&mut vm, &huge, &["/tmp/huge", "4294967296 bytes", "half of this machine's memory"])?;
+
+    let nobody: Vec<_> =
+        words(&["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"]);
+    let nobody: Vec<_> = nobody.into_iter().chain(usual(&["/dev/shm/file"])).collect();
+    refused(&mut vm, &nobody, &["CAP_SYS_BOOT", "root"])?;
+    // From here on there is no way back in this boot.
+    vm.sh("mount -t securityfs none /sys/kernel/security 2>/dev/null || true; echo integrity > /sys/kernel/security/lockdown")?;
+    refused(&mut vm, &usual(&["/dev/shm/file"]), &["locked down", "Secure Boot"])?;
+    vm.sh("sysctl -q -w kernel.kexec_load_disabled=1")?;
+    refused(&mut vm, &usual(&["/dev/shm/file"]), &["kexec_load_disabled"])
+}
+
+/// What happens between `--load-only` and `exec`, and what the last look says of it.
+fn last_look(vm: &mut Vm, next: &Kernel, change: &str, says: &[&str]) -> Result<()> {
+    vm.sh("head -c 3M /dev/urandom > /dev/shm/file")?;
+    let loaded = vm.exec(pkram("kexec", next, &["--load-only", "it=/dev/shm/file"]))?;
+    ensure!(loaded.code == Some(0), "{loaded:?}");
+    ensure!(vm.sh("cat /sys/kernel/kexec_loaded")?.trim() == "1", "nothing is loaded");
+    vm.sh(change)?;
+    let output = vm.program(["pkram", "exec"]).limit(Duration::from_secs(60)).exec()?;
+    check_refusal(vm, &output, change, says)
+}
+
+#[test]
+fn files_that_change_before_the_jump() -> Result<()> {
+    let Some((bed, mut vm)) = boot("files_that_change_before_the_jump")? else { return Ok(()) };
+    let next = bed.kernel("6.1")?;
+    for (change, says) in [
+        ("truncate -s 2M /dev/shm/file", "shrank from 3145728 to 2097152"),
+        ("echo more >> /dev/shm/file", "grew from 3145728"),
+        ("fallocate -p -o 1M -l 4K /dev/shm/file", "other page frames at offset 0x100000"),
+        (
+            "fallocate -p -o 1M -l 4K /dev/shm/file && dd if=/dev/urandom of=/dev/shm/file bs=4K seek=256 count=1 conv=notrunc",
+            "other page frames at offset 0x100000",
+        ),
+        ("rm /dev/shm/file", "disappeared"),
+        ("cp /dev/shm/file /tmp/f && mv /tmp/f /dev/shm/file", "other page frames at offset 0x0"),
+    ] {
+        last_look(&mut vm, next, change, &["/dev/shm/file", says])?;
+    }
+
+    // Loading can be taken back; a second load beside the first is refused.
+    vm.sh("head -c 3M /dev/urandom > /dev/shm/file")?;
+    let load = pkram("kexec", next, &["--load-only", "it=/dev/shm/file"]);
+    vm.run(load.clone())?;
+    let second = vm.exec(load.clone())?;
+    ensure!(second.code == Some(1) && second.stderr.contains("loaded already"), "{second:?}");
+    vm.run(["pkram", "unload"])?;
+    ensure!(vm.sh("cat /sys/kernel/kexec_loaded")?.trim() == "0", "still loaded");
+
+    // Plain writes into held pages are welcome, and kept.
+    vm.run(load)?;
+    vm.sh("printf 'written later' | dd of=/dev/shm/file bs=1 seek=5000 conv=notrunc")?;
+    let before = vm.sh("sha256sum < /dev/shm/file")?;
+    let hop = vm.kexec_into(["pkram", "exec"], common::HOP)?;
+    ensure!(hop.to.release == next.release, "{hop:?}");
+    mount(&mut vm)?;
+    ensure!(vm.sh(&format!("sha256sum < {REGION}/it/file"))? == before, "the write was lost");
+    Ok(())
+}

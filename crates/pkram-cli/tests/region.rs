@@ -1,0 +1,89 @@
+//! What can be done with a region in the next kernel: damage is found, memory is given back.
+
+mod common;
+
+use anyhow::{Context, Result, ensure};
+use common::{hop, number};
+use serde_json::Value;
+use testbed::Vm;
+
+const DEVICE: &str = "/dev/pmem";
+
+fn mem_total(vm: &mut Vm) -> Result<u64> {
+    let text = vm.sh("awk '/MemTotal/ {print $2}' /proc/meminfo")?;
+    Ok(text.trim().parse::<u64>()? * 1024)
+}
+
+/// Flips one bit of a device.
+fn flip(vm: &mut Vm, device: &str, offset: u64) -> Result<()> {
+    vm.sh(&format!(
+        "byte=$(od -An -tu1 -j{offset} -N1 {device}); \
+         printf \"\\\\$(printf %o $((byte ^ 1)))\" | dd of={device} bs=1 seek={offset} conv=notrunc"
+    ))?;
+    Ok(())
+}
+
+#[test]
+fn damage_is_found_and_memory_comes_back() -> Result<()> {
+    let Some(bed) = testbed::e2e("damage_is_found_and_memory_comes_back") else { return Ok(()) };
+    let mut vm = bed.vm("region", bed.kernel("6.12")?).memory_mib(1536).boot()?;
+    vm.sh("mount -o remount,size=80% /dev/shm && head -c 500M /dev/zero > /dev/shm/big && head -c 5000 /dev/urandom >> /dev/shm/big")?;
+    hop(&mut vm, bed.kernel("6.1")?, &["big=/dev/shm/big"])?;
+
+    let list: Value = vm.exec(["pkram", "list", "--json"])?.json()?;
+    let region = &list["regions"][0];
+    let uuid = region["uuid"].as_str().context("no region")?.to_owned();
+    let device = region["spans"][0]["device"].as_str().context("no device")?.to_owned();
+    ensure!(device.starts_with(DEVICE), "{device}");
+    ensure!(vm.exec(["pkram", "verify"])?.code == Some(0), "whole, and yet verify finds fault");
+    let whole = vm.sh(&format!("head -c 16M {device} | sha256sum"))?;
+
+    // Superblock, group descriptors, the first bitmap, the root directory's inode.
+    for offset in [1024 + 200, 4096 + 40, 3 * 4096 + 7, 1024 + 0x78] {
+        flip(&mut vm, &device, offset)?;
+        let found = vm.exec(["pkram", "verify", "--json"])?;
+        ensure!(found.code == Some(1), "verify does not see byte {offset} of the metadata");
+        flip(&mut vm, &device, offset)?;
+    }
+    ensure!(
+        vm.exec(["pkram", "verify"])?.code == Some(0),
+        "the bits are back, but verify finds fault"
+    );
+
+    // A damaged head: reported, not mounted, not released, nothing written.
+    flip(&mut vm, &device, 50)?;
+    let damaged = vm.sh(&format!("head -c 16M {device} | sha256sum"))?;
+    let list: Value = vm.exec(["pkram", "list", "--json"])?.json()?;
+    let error = list["damaged"][0]["error"].as_str().context("the damage is not reported")?;
+    ensure!(error.contains("damaged"), "{error}");
+    for words in
+        [&["pkram", "mount", "/mnt"][..], &["pkram", "release", &uuid], &["pkram", "verify"]]
+    {
+        let refused = vm.exec(words.iter().copied())?;
+        ensure!(refused.code == Some(1), "{words:?} goes on with a damaged head");
+    }
+    ensure!(
+        vm.sh(&format!("head -c 16M {device} | sha256sum"))? == damaged,
+        "something was written"
+    );
+    flip(&mut vm, &device, 50)?;
+    ensure!(vm.sh(&format!("head -c 16M {device} | sha256sum"))? == whole, "the test lost its way");
+
+    // Mounted: not released. Unmounted: as much comes back as was promised.
+    vm.run(["mkdir", "-p", "/mnt/r"])?;
+    vm.run(["pkram", "mount", "/mnt/r"])?;
+    let manifest: Value = serde_json::from_slice(&vm.read_file("/mnt/r/.pkram/manifest.json")?)?;
+    let busy = vm.exec(["pkram", "release", &uuid])?;
+    ensure!(busy.code == Some(1) && busy.stderr.contains("in use"), "{busy:?}");
+    vm.run(["umount", "/mnt/r"])?;
+    let before = mem_total(&mut vm)?;
+    let released: Value = vm.exec(["pkram", "release", "--json", &uuid])?.json()?;
+    let promised = number(&manifest, "/plan/returnable")?;
+    ensure!(promised >= 256 << 20, "a plan that gives back {promised} of 500 MiB is a poor one");
+    ensure!(number(&released, "/returned")? == promised, "{released}, promised {promised}");
+    let risen = mem_total(&mut vm)? - before;
+    ensure!(risen == promised, "MemTotal rose by {risen}, promised {promised}");
+    let list: Value = vm.exec(["pkram", "list", "--json"])?.json()?;
+    ensure!(list["regions"].as_array().is_some_and(Vec::is_empty), "{list}");
+    Ok(())
+}
