@@ -151,9 +151,11 @@ impl Scene<'_> {
         self.check_scene(&spans, &ram, &memory)?;
 
         let first_of_kernel = moves.preserved.len() + moves.metadata.len();
-        let moves = Ranges::of(moves)?;
-        for (index, (&from, &to)) in moves.from.iter().zip(&moves.to).enumerate() {
-            let nth = || moves.nth(index);
+        for (index, of) in moves.in_order().enumerate() {
+            let nth = || Nth { index, of };
+            let (Some(from), Some(to)) = (pages(of.from, of.len), pages(of.to, of.len)) else {
+                return Err(Unsafe::Malformed(nth()));
+            };
             if !memory.contains_range(from) {
                 return Err(Unsafe::SourceUnknown(nth()));
             }
@@ -182,7 +184,7 @@ impl Scene<'_> {
                 return hit(Untouchable::Window, at);
             }
         }
-        moves.check_order()
+        check_order(moves)
     }
 
     fn check_scene(
@@ -227,71 +229,60 @@ impl Scene<'_> {
     }
 }
 
-/// Where the moves come from and go to, in order.
-struct Ranges {
-    from: Vec<PhysRange>,
-    to: Vec<PhysRange>,
+/// A move's source or destination, if it is one or more whole pages.
+fn pages(start: u64, len: u64) -> Option<PhysRange> {
+    PhysRange::from_len(start, len).ok().filter(|r| r.is_aligned(PAGE_SIZE))
 }
 
-impl Ranges {
-    fn of(moves: &Moves) -> Result<Self, Unsafe> {
-        let mut ranges = Self { from: Vec::new(), to: Vec::new() };
-        for (index, of) in moves.in_order().enumerate() {
-            let whole =
-                |start| PhysRange::from_len(start, of.len).ok().filter(|r| r.is_aligned(PAGE_SIZE));
-            let (Some(from), Some(to)) = (whole(of.from), whole(of.to)) else {
-                return Err(Unsafe::Malformed(Nth { index, of }));
-            };
-            ranges.from.push(from);
-            ranges.to.push(to);
-        }
-        Ok(ranges)
-    }
+/// No destination is written twice, and none is read by its own or a later move. Every move is
+/// known to be of whole pages.
+fn check_order(moves: &Moves) -> Result<(), Unsafe> {
+    let nth = |index| Nth { index, of: moves.get(index) };
+    let with_len = |(start, index)| Some((pages(start, moves.get(index).len)?, index));
 
-    fn nth(&self, index: usize) -> Nth {
-        let (from, to) = (self.from[index], self.to[index]);
-        Nth { index, of: Move { from: from.start(), to: to.start(), len: from.len() } }
-    }
-
-    /// No destination is written twice, and none is read by its own or a later move.
-    fn check_order(&self) -> Result<(), Unsafe> {
-        let mut writes: Vec<_> = self.to.iter().copied().zip(0..).collect();
-        writes.sort_unstable();
-        for pair in writes.windows(2) {
-            if let Some(at) = pair[0].0.intersect(pair[1].0) {
-                let (first, second) = (self.nth(pair[0].1), self.nth(pair[1].1));
-                return Err(Unsafe::SamePlace { first, second, at });
-            }
+    let writes = ascending(moves, |m| m.to);
+    for (a, b) in writes.iter().zip(writes.iter().skip(1)) {
+        let both = with_len(*a).zip(with_len(*b)).and_then(|(a, b)| a.0.intersect(b.0));
+        if let Some(at) = both {
+            return Err(Unsafe::SamePlace { first: nth(a.1), second: nth(b.1), at });
         }
-        // Both lists ascend without overlaps: one pass finds every pair that touches.
-        let reads = self.last_readers();
-        let mut next_read = 0;
-        for &(to, writer) in &writes {
-            while reads.get(next_read).is_some_and(|r| r.0.end() <= to.start()) {
-                next_read += 1;
-            }
-            for &(read, reader) in reads[next_read..].iter().take_while(|r| r.0.start() < to.end())
-            {
-                if let Some(at) = to.intersect(read).filter(|_| reader >= writer) {
-                    let (writer, reader) = (self.nth(writer), self.nth(reader));
-                    return Err(Unsafe::Overwrites { writer, reader, at });
-                }
-            }
-        }
-        Ok(())
     }
+    // Both sides ascend without overlaps of their own: one pass finds every pair that touches.
+    let mut writes = writes.into_iter().filter_map(with_len).peekable();
+    let sources = ascending(moves, |m| m.from).into_iter().filter_map(with_len);
+    for (read, reader) in last_readers(sources) {
+        while writes.next_if(|w| w.0.end() <= read.start()).is_some() {}
+        while let Some(&(to, writer)) = writes.peek().filter(|w| w.0.start() < read.end()) {
+            if let Some(at) = to.intersect(read).filter(|_| reader >= writer) {
+                return Err(Unsafe::Overwrites { writer: nth(writer), reader: nth(reader), at });
+            }
+            if to.end() > read.end() {
+                break;
+            }
+            writes.next();
+        }
+    }
+    Ok(())
+}
 
-    /// Everything that is read, cut into ascending disjoint pieces, each with the last move that
-    /// reads it. (One page may be read many times.)
-    fn last_readers(&self) -> Vec<(PhysRange, usize)> {
-        let mut by_start: Vec<_> = self.from.iter().copied().zip(0..).collect();
-        by_start.sort_unstable();
-        let mut pieces = Vec::with_capacity(by_start.len());
-        // The moves that read at `position`, the last of them on top; those that ended are
-        // dropped when they come up.
-        let mut reading: BinaryHeap<(usize, u64)> = BinaryHeap::new();
-        let mut position = 0;
-        let mut upcoming = by_start.into_iter().peekable();
+/// One end of all moves in ascending order, with the moves' indices.
+fn ascending(moves: &Moves, end: impl Fn(Move) -> u64) -> Vec<(u64, usize)> {
+    let mut ends: Vec<_> = moves.in_order().map(end).zip(0..).collect();
+    ends.sort_unstable();
+    ends
+}
+
+/// Everything that is read, cut into ascending disjoint pieces, each with the last move that reads
+/// it: one page may be read many times. `sources` ascend.
+fn last_readers(
+    sources: impl Iterator<Item = (PhysRange, usize)>,
+) -> impl Iterator<Item = (PhysRange, usize)> {
+    // The moves that read at `position`, the last of them on top; those that ended are dropped
+    // when they come up.
+    let mut reading: BinaryHeap<(usize, u64)> = BinaryHeap::new();
+    let mut position = 0;
+    let mut upcoming = sources.peekable();
+    std::iter::from_fn(move || {
         loop {
             while reading.peek().is_some_and(|&(_, end)| end <= position) {
                 reading.pop();
@@ -299,16 +290,16 @@ impl Ranges {
             let next_start = upcoming.peek().map_or(u64::MAX, |u| u.0.start());
             match reading.peek() {
                 Some(&(reader, end)) if position < next_start => {
-                    let until = end.min(next_start);
-                    pieces.extend(PhysRange::new(position, until).map(|piece| (piece, reader)));
-                    position = until;
+                    let piece = PhysRange::new(position, end.min(next_start)).ok()?;
+                    position = piece.end();
+                    return Some((piece, reader));
                 }
                 _ => {
-                    let Some((read, index)) = upcoming.next() else { return pieces };
+                    let (read, index) = upcoming.next()?;
                     reading.push((index, read.end()));
                     position = read.start();
                 }
             }
         }
-    }
+    })
 }

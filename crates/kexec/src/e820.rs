@@ -106,7 +106,7 @@ mod tests {
     const MIB: u64 = 1 << 20;
 
     /// RAM with `holes` spans of 2 MiB, 2 MiB apart, from 1 GiB on.
-    pub(crate) fn riddled(holes: u64) -> MemoryMap {
+    fn riddled(holes: u64) -> MemoryMap {
         let range = |start, len| PhysRange::from_len(start, len).unwrap();
         let mut map = MemoryMap::default();
         map.overlay(range(0, 0x9fc00), E820Type::Ram);

@@ -42,6 +42,20 @@ impl Moves {
         [&self.preserved, &self.metadata, &self.kernel].into_iter().flatten().copied()
     }
 
+    /// The move at a place in the order.
+    ///
+    /// # Panics
+    ///
+    /// Where `index` is not below [`count`](Self::count).
+    pub fn get(&self, index: usize) -> Move {
+        let after = index.checked_sub(self.preserved.len());
+        match after.map(|i| (i, i.checked_sub(self.metadata.len()))) {
+            None => self.preserved[index],
+            Some((i, None)) => self.metadata[i],
+            Some((_, Some(i))) => self.kernel[i],
+        }
+    }
+
     /// How many moves there are.
     pub const fn count(&self) -> usize {
         self.preserved.len() + self.metadata.len() + self.kernel.len()
@@ -123,6 +137,8 @@ mod tests {
                 scatter.iter().map(|f| f * PAGE_SIZE).take(moves.list_pages()).collect();
             prop_assume!(frames.len() == moves.list_pages());
             let pages = moves.list(&frames).unwrap();
+            let by_index: Vec<_> = (0..moves.count()).map(|i| moves.get(i)).collect();
+            prop_assert_eq!(by_index, moves.in_order().collect::<Vec<_>>());
             let mut found = Vec::new();
             let mut next = pages.first().map_or(0, |p| p.0);
             while next != 0 {
