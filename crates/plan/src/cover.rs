@@ -14,8 +14,11 @@ use crate::runs::{PAGE_GAIN, best_runs};
 use crate::stretch::{Stretch, ground, kept_pages, within};
 use physmem::{PAGE_SIZE, PhysRange, RangeSet};
 
-/// How many pieces are tried to fill a budget. Each costs a look at the ends of all spans.
-const PIECES: usize = 64;
+/// How many pieces may be tried to fill a budget. Each costs a look at all stretches, so that
+/// large machines try fewer.
+fn tries(stretches: &[Stretch]) -> usize {
+    ((4 << 20) / (stretches.len() + 1)).clamp(16, 64)
+}
 
 /// What a cover has to obey.
 #[derive(Clone, Copy, Debug)]
@@ -77,6 +80,11 @@ struct Piece {
 }
 
 impl Piece {
+    /// Whether it is long enough to come soon to the end of that many bytes.
+    fn matters(&self, bytes: u64) -> bool {
+        self.range.len() >= bytes / 4
+    }
+
     /// Whether it has more kept pages for its length.
     fn denser(&self, other: &Self) -> bool {
         let (a, b) = (u128::from(self.pages), u128::from(other.pages));
@@ -111,12 +119,12 @@ fn pieces(
 /// Adds the densest pieces beside the spans, and new spans, while the budget lasts.
 fn fill(stretches: &[Stretch], mut set: RangeSet, limits: Limits) -> RangeSet {
     let all = ground(stretches);
-    for _ in 0..PIECES {
+    for _ in 0..tries(stretches) {
         let left = limits.budget - set.bytes();
         let may_add = set.count() < limits.spans;
         let mut best: Option<Piece> = None;
         let mut offer = |p: Piece| {
-            if p.pages > 0 && best.is_none_or(|b| p.denser(&b)) {
+            if p.pages > 0 && p.matters(left) && best.is_none_or(|b| p.denser(&b)) {
                 best = Some(p);
             }
         };
@@ -146,7 +154,7 @@ fn fill(stretches: &[Stretch], mut set: RangeSet, limits: Limits) -> RangeSet {
 
 /// Takes the sparsest pieces from the ends of spans, until the budget is kept.
 fn trim(stretches: &[Stretch], mut set: RangeSet, limits: Limits) -> Option<RangeSet> {
-    for _ in 0..PIECES {
+    for _ in 0..tries(stretches) {
         let over = set.bytes().saturating_sub(limits.budget);
         if over == 0 {
             return Some(set);
@@ -155,7 +163,7 @@ fn trim(stretches: &[Stretch], mut set: RangeSet, limits: Limits) -> Option<Rang
         for span in set.iter() {
             for from_start in [true, false] {
                 let cuts = pieces(stretches, span, over, from_start).take_while(|p| !p.fixed);
-                for p in cuts {
+                for p in cuts.filter(|p| p.matters(over) || p.range == span) {
                     if best.is_none_or(|b| b.denser(&p)) {
                         best = Some(p);
                     }

@@ -36,19 +36,29 @@ impl<'a> Ground<'a> {
 
     /// The spans to make of these stretches.
     pub(crate) fn spans(&self, stretches: &[Stretch]) -> Result<Spans, PlanError> {
-        let set = cover(stretches, self.limits).map_err(|no| match no {
+        let within = |limits| {
+            let set = cover(stretches, limits).map_err(|no| self.no_cover(stretches, no))?;
+            self.complete(stretches, set)
+        };
+        within(self.limits).or_else(|error| {
+            // Heads may need granules of their own, which the cover has used up.
+            let heads: u64 = (0..self.limits.spans).map(|i| self.head_len(i)).sum();
+            let budget = self.limits.budget.saturating_sub(heads.next_multiple_of(GRANULE));
+            within(Limits { budget, ..self.limits }).map_err(|_| error)
+        })
+    }
+
+    fn no_cover(&self, stretches: &[Stretch], no: NoCover) -> PlanError {
+        let tracts = ground(stretches);
+        match no {
             NoCover::Spans => PlanError::TooManySpans {
-                needed: ground(stretches)
-                    .iter()
-                    .filter(|&t| self.request.fixed.overlaps(t))
-                    .count(),
+                needed: tracts.iter().filter(|&t| self.request.fixed.overlaps(t)).count(),
                 max: self.limits.spans,
             },
             NoCover::Bytes(needed) => {
                 PlanError::TooLittleRam { needed, available: self.limits.budget }
             }
-        })?;
-        self.complete(stretches, set)
+        }
     }
 
     /// The spans with their heads fitted, long enough for all that must move.

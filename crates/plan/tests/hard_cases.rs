@@ -148,9 +148,26 @@ fn the_mover_finds_the_only_gap() {
     let gap = range(700 * MIB, 700 * MIB + (64 << 10));
     let keep: RangeSet = sparse.chain([range(600 * MIB, 900 * MIB)]).collect();
     let keep = keep.intersect(&all).subtract(&RangeSet::from(gap));
-    let (layout, moves) = planned(&machine(map, keep));
+    let m = machine(map, keep);
+    let (layout, moves) = planned(&m);
     assert_eq!(layout.mover, gap);
+    assert!(!layout.destinations(&m.keep).overlaps(gap));
     assert!(layout.spans.iter().any(|s| s.contains_range(gap)) && !moves.is_empty());
+}
+
+#[test]
+fn parts_go_where_nothing_is_in_place() {
+    // The cheapest places for all parts hold in-place pages; only the dense 300 MiB do not.
+    let map = pc(4 * GIB);
+    let dense = RangeSet::from(range(GIB, GIB + 300 * MIB));
+    // Spans need room for their heads.
+    let heads = [range(0, 40 * MIB), range(FOUR_GIB, FOUR_GIB + 8192)].into_iter().collect();
+    let whole = map.ram().align_inward(GRANULE).subtract(&heads);
+    let fixed = every_tenth(&map, true).intersect(&whole).subtract(&dense);
+    let keep = fixed.union(&dense);
+    let m = Machine { fixed, mover_bytes: PAGE_SIZE, ..machine(map, keep) };
+    let (layout, _) = planned(&m);
+    assert!(dense.overlaps(layout.window));
 }
 
 #[test]
