@@ -73,7 +73,7 @@ impl HeadMap {
         }
         let used_inodes = u64::from(FIRST_INODE) - 2 + inodes;
         // Some inodes stay free, so that the mounted filesystem can be written to.
-        let wanted = used_inodes + (used_inodes / 16).max(64);
+        let wanted = used_inodes + (used_inodes / 16).max(256);
         let inodes_per_group = wanted.div_ceil(groups).next_multiple_of(INODES_PER_BLOCK);
         if inodes_per_group > MAX_INODES_PER_GROUP {
             let needed = wanted.div_ceil(MAX_INODES_PER_GROUP) * BLOCKS_PER_GROUP;
