@@ -7,10 +7,10 @@
 //! | | miss kept pages, list pages and the mover segment |
 //! | | lie in a span (preserved, metadata) or in the next kernel's RAM (kernel) |
 //! | | miss the kernel window, but for the payload's own move |
-//! | a kept page | lie in a span |
+//! | a kept page | lie in a span, miss the mover segment |
 //! | a source | lie in known memory, and miss the mover segment: the old kernel writes that first |
 //! | list pages | lie in known memory, miss the mover segment |
-//! | mover segment | lie in the next kernel's RAM, miss the kernel window |
+//! | mover segment | lie in a span or in the next kernel's RAM, miss the kernel window |
 //!
 //! *Span* and *RAM* are what the next kernel's memory map says; its first MiB is never touched.
 //! The whole takes O(n log n) for n moves.
@@ -205,11 +205,15 @@ impl Scene<'_> {
         if let Some(at) = outside(self.list_pages, memory) {
             return misplaced(Untouchable::ListPage, at, "not in known memory above 1 MiB");
         }
-        if let Some(at) = self.list_pages.first_overlap(self.mover) {
-            return misplaced(Untouchable::ListPage, at, "under the mover segment");
+        for (what, set) in
+            [(Untouchable::Kept, self.kept), (Untouchable::ListPage, self.list_pages)]
+        {
+            if let Some(at) = set.first_overlap(self.mover) {
+                return misplaced(what, at, "under the mover segment, which is written first");
+            }
         }
-        if !ram.contains_range(self.mover) {
-            let why = "not in the next kernel's RAM above 1 MiB";
+        if !memory.contains_range(self.mover) {
+            let why = "not in known memory above 1 MiB";
             return misplaced(Untouchable::Mover, self.mover, why);
         }
         if !ram.contains_range(self.window) {
