@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+mod demo;
 mod test;
 
 use clap::{Parser, Subcommand};
@@ -15,12 +16,15 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Verb {
+    /// Watch a real memcached's memory survive the replacement of the kernel under it
+    Demo(demo::Args),
     /// Run every test there is: unit, property, rig, end to end on stock kernels
     Test(test::Args),
 }
 
 fn main() -> anyhow::Result<()> {
     match Cli::parse().verb {
+        Verb::Demo(args) => demo::run(&args),
         Verb::Test(args) => test::run(&args),
     }
 }
