@@ -1,6 +1,7 @@
 //! Places for the next kernel, its initrd, its parameters and its RAM below 4 GiB.
 //!
-//! What fits beside the spans costs nothing. What does not is placed where the fewest kept pages
+//! On a small machine spans and places are chosen together (`joint.rs`). Else, what fits beside
+//! the spans costs nothing. What does not is placed where the fewest kept pages
 //! must make room, and the spans are chosen anew around it:
 //!
 //! ```text

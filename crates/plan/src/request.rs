@@ -57,8 +57,8 @@ pub struct Request<'a> {
     /// RAM that the next kernel must have in total, its own image included.
     pub reserve_ram: u64,
     /// One run of RAM below 4 GiB that the next kernel must have besides its image and initrd:
-    /// swiotlb takes 64 MiB in one piece (`kernel/dma/swiotlb.c: IO_TLB_DEFAULT_SIZE`). Less
-    /// where the machine has less: see [`Layout::low_ram`](crate::Layout::low_ram).
+    /// swiotlb takes 64 MiB in one piece (`kernel/dma/swiotlb.c: IO_TLB_DEFAULT_SIZE`). 0 where
+    /// the machine has no such run to give.
     pub low_ram: u64,
     /// Bytes in a memory block, what can be handed back at a time: 128 MiB to 2 GiB.
     pub memory_block: u64,

@@ -165,7 +165,7 @@ fn parts_go_where_nothing_is_in_place() {
     let whole = map.ram().align_inward(GRANULE).subtract(&heads);
     let fixed = every_tenth(&map, true).intersect(&whole).subtract(&dense);
     let keep = fixed.union(&dense);
-    let m = Machine { fixed, mover_bytes: PAGE_SIZE, ..machine(map, keep) };
+    let m = Machine { fixed, reserve_ram: 0, mover_bytes: PAGE_SIZE, ..machine(map, keep) };
     let (layout, _) = planned(&m);
     assert!(dense.overlaps(layout.window));
 }
