@@ -117,9 +117,9 @@ impl Identity {
         Ok(Self { levels, mapped: wanted, pages, tables })
     }
 
-    /// Whether every address in `range` is mapped.
-    pub fn maps(&self, range: PhysRange) -> bool {
-        self.mapped.contains_range(range)
+    /// All that is mapped.
+    pub const fn mapped(&self) -> &RangeSet {
+        &self.mapped
     }
 
     /// How many pages the tables take.

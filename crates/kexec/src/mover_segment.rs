@@ -10,7 +10,7 @@ use crate::identity::{Identity, IdentityError};
 use crate::moves::Moves;
 use mover::BLOB;
 use mover_abi::{PAGE, PARAMS_OFFSET, Params};
-use physmem::{PhysRange, RangeError};
+use physmem::{PhysRange, RangeError, RangeSet};
 
 /// What the mover is to do.
 #[derive(Clone, Copy, Debug)]
@@ -35,6 +35,7 @@ pub struct Orders<'a> {
 pub struct MoverSegment {
     bytes: Vec<u8>,
     range: PhysRange,
+    mapped: RangeSet,
 }
 
 /// Why the segment cannot be made.
@@ -65,7 +66,7 @@ impl MoverSegment {
     /// Makes the segment to lie at physical address `at`, the start of a page.
     pub fn at(at: u64, identity: &Identity, orders: Orders<'_>) -> Result<Self, MoverSegmentError> {
         let range = PhysRange::from_len(at, Self::pages_needed(identity) * PAGE)?;
-        if !identity.maps(range) {
+        if !identity.mapped().contains_range(range) {
             return Err(MoverSegmentError::Unmapped(range));
         }
         let page_table = at + blob_len();
@@ -91,12 +92,17 @@ impl MoverSegment {
         let mut bytes = BLOB.to_vec();
         put(&mut bytes, PARAMS_OFFSET, &params);
         bytes.extend(identity.tables_at(page_table)?);
-        Ok(Self { bytes, range })
+        Ok(Self { bytes, range, mapped: identity.mapped().clone() })
     }
 
     /// Its bytes.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
+    }
+
+    /// All memory that its page tables reach.
+    pub const fn mapped(&self) -> &RangeSet {
+        &self.mapped
     }
 
     /// Where it must lie; it is entered at the start.
@@ -113,7 +119,6 @@ fn blob_len() -> u64 {
 mod tests {
     use super::*;
     use crate::identity::Paging;
-    use physmem::RangeSet;
 
     const MIB: u64 = 1 << 20;
 

@@ -59,11 +59,7 @@ pub enum KexecError {
 ///
 /// The kernel does **not** check what lies at the destinations: see [`crate::Scene::check`].
 pub(crate) fn load(entry: u64, segments: &[Segment<'_>]) -> Result<(), KexecError> {
-    if segments.len() > MOST_SEGMENTS {
-        return Err(KexecError::TooManySegments(segments.len()));
-    }
-    let raw: Result<Vec<_>, _> = segments.iter().map(raw_segment).collect();
-    kexec_load(entry, &raw?)
+    kexec_load(entry, &raw_segments(segments)?)
 }
 
 /// Takes back what was loaded.
@@ -84,6 +80,14 @@ pub fn jump() -> KexecError {
         _ => "a driver or reboot notifier may have refused: see the kernel log",
     };
     KexecError::Call { call: "reboot(KEXEC)", source, likely }
+}
+
+/// What the kernel is given, if it would take it.
+fn raw_segments(segments: &[Segment<'_>]) -> Result<Vec<RawSegment>, KexecError> {
+    if segments.len() > MOST_SEGMENTS {
+        return Err(KexecError::TooManySegments(segments.len()));
+    }
+    segments.iter().map(raw_segment).collect()
 }
 
 fn raw_segment(segment: &Segment<'_>) -> Result<RawSegment, KexecError> {
@@ -132,17 +136,22 @@ fn kexec_load(entry: u64, segments: &[RawSegment]) -> Result<(), KexecError> {
 mod tests {
     use super::*;
 
-    // None of these reaches the kernel: the checks come first.
+    // Only `raw_segments` is called: no test may ever reach the kernel.
     #[test]
     fn refuses_before_the_kernel_is_asked() {
         let page = [0; 4097];
         let to = |start, len| PhysRange::from_len(start, len).unwrap();
-        let refused = |bytes, to| load(0x1000, &[Segment { bytes, to }]).unwrap_err().to_string();
+        let raw = |bytes, to| raw_segments(&[Segment { bytes, to }]);
+        let refused = |bytes, to| raw(bytes, to).map(|_| ()).unwrap_err().to_string();
         assert!(refused(&page[..1], to(0x1001, 0xfff)).contains("not multiples of 4096"));
         assert!(refused(&page[..1], to(0x1000, 0xfff)).contains("not multiples of 4096"));
         assert!(refused(&page, to(0x1000, 0x1000)).contains("more bytes than place"));
+        let taken = raw(&page, to(0x1000, 0x2000)).unwrap();
+        let RawSegment { bufsz, mem, memsz, .. } = taken[0];
+        assert_eq!((bufsz, mem, memsz), (4097, 0x1000, 0x2000));
         let one = Segment { bytes: &page[..1], to: to(0x1000, 0x1000) };
-        let error = load(0x1000, &[one; 17]).unwrap_err();
+        assert_eq!(raw_segments(&[one; 16]).map(|raw| raw.len()).ok(), Some(16));
+        let error = raw_segments(&[one; 17]).map(|_| ()).unwrap_err();
         assert!(matches!(error, KexecError::TooManySegments(17)));
     }
 }
