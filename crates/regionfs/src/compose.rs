@@ -11,8 +11,7 @@ use crate::directory::{Directory, arrange};
 use crate::extents::{FileExtent, Run, fits, tree_blocks};
 use crate::geometry::{Geometry, GeometryError, HeadMap};
 use crate::layout::{BAD_BLOCKS_INODE, BLOCK64, PHYSICAL_LIMIT, lo32};
-use crate::names::ByDirectory;
-use crate::tree::{Body, Node, NodeId, Tree};
+use crate::tree::{Body, ByDirectory, Node, NodeId, Tree};
 
 /// Why a tree cannot be composed. Nothing was written.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

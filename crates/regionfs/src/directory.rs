@@ -15,8 +15,7 @@ use crate::layout::{
     BLOCK, Block, DIRENT_HEADER, DIRENT_TAIL, DIRENT_TAIL_TYPE, dirent_len, dirent_type, index,
     lo16, lo32, mode,
 };
-use crate::names::Entry;
-use crate::tree::{NodeId, Tree};
+use crate::tree::{Entry, NodeId, Tree};
 use std::ops::Range;
 
 /// Bytes for names in a block.

@@ -96,7 +96,14 @@ fn debugfs_reads_extended_attributes_and_acls() {
         };
         assert!(list.contains(&shown), "{shown} in {list}");
         debugfs(image.path(), &format!("ea_get -f {} /dir {name}", out.path().display()));
-        assert_eq!(&std::fs::read(out.path()).unwrap(), value, "{name}");
+        let mut expected = value.clone();
+        if name.starts_with("system.") {
+            // Entries for no one in particular have the id −1 in Linux, but 0 in e2fsprogs.
+            let (entries, _) = expected[4..].as_chunks_mut::<8>();
+            let unnamed = entries.iter_mut().filter(|entry| entry[4..] == [0xff; 4]);
+            unnamed.for_each(|entry| entry[4..].fill(0));
+        }
+        assert_eq!(std::fs::read(out.path()).unwrap(), expected, "{name}");
     }
 }
 

@@ -7,204 +7,21 @@
 //! A tree keeps a file's data as extents only, and all names, targets and small contents in one
 //! array each, so that a million files fit in a few hundred megabytes.
 
+mod error;
+mod fill;
+mod names;
+mod node;
+
+pub use error::TreeError;
+pub(crate) use names::{ByDirectory, Entry, Names};
+pub use node::{Attributes, Content, NodeId};
+pub(crate) use node::{Body, Node};
+
 use crate::extents::{FileExtent, Run, fits};
 use crate::layout::{
-    BLOCK64, FIRST_INODE, LINK_MAX, LOGICAL_LIMIT, NAME_MAX, PHYSICAL_LIMIT, ROOT_INODE, index,
-    mode,
+    BLOCK64, FIRST_INODE, LINK_MAX, LOGICAL_LIMIT, NAME_MAX, PHYSICAL_LIMIT, index, lo32, mode,
 };
-use crate::names::{Entry, Names};
-use crate::time::{StoredTime, Timestamp};
-use crate::xattr::{StoredXattrs, Xattr, XattrError};
-
-/// An inode of a [`Tree`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct NodeId(pub(crate) u32);
-
-impl NodeId {
-    const ROOT: Self = Self(0);
-
-    /// The inode's number in the composed filesystem.
-    #[must_use]
-    pub const fn inode(self) -> u32 {
-        match self.0 {
-            0 => ROOT_INODE,
-            id => FIRST_INODE - 1 + id,
-        }
-    }
-
-    /// The node of an inode that has one.
-    pub(crate) const fn of_inode(inode: u32) -> Self {
-        Self(inode.saturating_sub(FIRST_INODE - 1))
-    }
-
-    pub(crate) const fn index(self) -> usize {
-        index(self.0 as u64)
-    }
-}
-
-/// What every inode has.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Attributes {
-    /// Permission, set-id and sticky bits; the file type comes from the [`Content`].
-    pub mode: u16,
-    /// Owner.
-    pub uid: u32,
-    /// Group.
-    pub gid: u32,
-    /// Last access.
-    pub atime: Timestamp,
-    /// Last change of data.
-    pub mtime: Timestamp,
-    /// Last change of the inode.
-    pub ctime: Timestamp,
-    /// Birth.
-    pub crtime: Timestamp,
-    /// Extended attributes, ACLs among them.
-    pub xattrs: Vec<Xattr>,
-}
-
-/// What an inode is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Content {
-    /// A file whose data already lie in the region; what no extent maps is a hole.
-    File {
-        /// Bytes.
-        size: u64,
-        /// The data, ascending in the file.
-        extents: Vec<FileExtent>,
-    },
-    /// A new small file, whose data are placed in the head.
-    Bytes(Vec<u8>),
-    /// A directory.
-    Directory,
-    /// A symbolic link to this target.
-    Symlink(Vec<u8>),
-    /// A character device.
-    CharDevice {
-        /// Below 4096.
-        major: u32,
-        /// Below 2^20.
-        minor: u32,
-    },
-    /// A block device.
-    BlockDevice {
-        /// Below 4096.
-        major: u32,
-        /// Below 2^20.
-        minor: u32,
-    },
-    /// A FIFO.
-    Fifo,
-    /// A socket's name.
-    Socket,
-}
-
-/// Why something cannot be part of a tree.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum TreeError {
-    /// Too many inodes.
-    #[error("more than 2^32 − 12 inodes; an ext4 filesystem has no numbers for more")]
-    TooManyInodes,
-    /// Past 16 TiB.
-    #[error("a file of {size} bytes is larger than the {max} that ext4 holds; split it")]
-    FileTooLarge {
-        /// Bytes asked for.
-        size: u64,
-        /// Bytes possible.
-        max: u64,
-    },
-    /// Extents out of order, empty, past the end, or past any block number.
-    #[error("{extent:?} of a file of {size} bytes is {what}")]
-    BadExtent {
-        /// The extent.
-        extent: FileExtent,
-        /// The file's size in bytes.
-        size: u64,
-        /// What is wrong.
-        what: &'static str,
-    },
-    /// More extents than an extent tree holds.
-    #[error("{0} extents in one file are more than an extent tree of 5 levels holds")]
-    TooManyExtents(u64),
-    /// A symlink's target.
-    #[error("a symbolic link's target has {0} bytes; 1 to 4095 without a NUL are possible")]
-    BadTarget(usize),
-    /// A device number.
-    #[error("device {major}:{minor} is past 4095:1048575, the largest that Linux has")]
-    BadDevice {
-        /// Major number.
-        major: u32,
-        /// Minor number.
-        minor: u32,
-    },
-    /// An extended attribute.
-    #[error(transparent)]
-    Xattr(#[from] XattrError),
-    /// Not a directory.
-    #[error("{name:?} cannot be made in inode {inode}, which is no directory")]
-    NotADirectory {
-        /// The inode.
-        inode: u32,
-        /// The name.
-        name: String,
-    },
-    /// Data for something that is no regular file.
-    #[error("inode {0} is no regular file; only files have data in place")]
-    NotAFile(u32),
-    /// A name that no directory can hold.
-    #[error("the name {0:?} is impossible: 1 to 255 bytes without '/' and NUL, not '.' or '..'")]
-    BadName(String),
-    /// A name twice.
-    #[error("the name {0:?} is already there")]
-    Duplicate(String),
-    /// A directory with a second name.
-    #[error("the directory {0:?} already has another name; a directory has one")]
-    SecondParent(String),
-    /// A directory inside itself.
-    #[error("the directory {0:?} would lie inside itself")]
-    Loop(String),
-    /// Too many names.
-    #[error("the file {0:?} would have more than 65000 names, the most that ext4 counts")]
-    TooManyLinks(String),
-}
-
-/// The kind of a node, and where its content stands in the tree's arrays.
-#[derive(Clone, Debug)]
-pub(crate) enum Body {
-    File { size: u64, first: usize, count: usize },
-    Bytes { start: usize, len: usize },
-    Directory,
-    Symlink { start: usize, len: usize },
-    Device { major: u32, minor: u32 },
-    Empty,
-}
-
-#[derive(Clone, Debug)]
-pub(crate) struct Node {
-    /// With the file type.
-    pub(crate) mode: u16,
-    /// Names that lead here; of a directory at most one.
-    pub(crate) links: u32,
-    /// Directories in this one.
-    pub(crate) subdirectories: u32,
-    /// The directory of the last name that was given.
-    pub(crate) parent: NodeId,
-    pub(crate) uid: u32,
-    pub(crate) gid: u32,
-    pub(crate) atime: StoredTime,
-    pub(crate) mtime: StoredTime,
-    pub(crate) ctime: StoredTime,
-    pub(crate) crtime: StoredTime,
-    /// In [`Tree::xattrs`].
-    pub(crate) xattrs: Option<u32>,
-    pub(crate) body: Body,
-}
-
-impl Node {
-    pub(crate) fn is_directory(&self) -> bool {
-        self.mode & mode::TYPE == mode::DIRECTORY
-    }
-}
+use crate::xattr::StoredXattrs;
 
 /// A tree of files, ready to be composed.
 #[derive(Clone, Debug)]
@@ -262,7 +79,7 @@ impl Tree {
         let xattrs = xattrs.map(|stored| {
             self.xattrs.push(stored);
             // At most one for each node, so that the number fits as the node's does.
-            crate::layout::lo32(self.xattrs.len() as u64 - 1).get()
+            lo32(self.xattrs.len() as u64 - 1).get()
         });
         self.nodes.push(Node {
             mode: file_type | attrs.mode & mode::PERMISSIONS,
