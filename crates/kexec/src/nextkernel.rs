@@ -92,7 +92,7 @@ struct Look {
     release: String,
     /// Path and text.
     config: Option<(PathBuf, String)>,
-    /// The module tree and the names in its `modules.dep` and `modules.builtin`.
+    /// The module tree and the names of its modules.
     modules: Option<(PathBuf, HashSet<String>)>,
 }
 
@@ -151,17 +151,15 @@ fn setting<'a>(config: &'a str, option: &str) -> Option<&'a str> {
     config.lines().find_map(value).map(str::trim)
 }
 
-/// The modules that `modules.dep` (`path: dependencies`) and `modules.builtin` (`path`) name, with
-/// `-` as `_`.
+/// The modules that the tree holds, with `-` as `_`: `modules.dep` (`path: dependencies`), or
+/// `modules.order` where depmod has not run, and `modules.builtin` (one path a line each).
 fn module_names(tree: &Path) -> Option<HashSet<String>> {
-    let loadable = files::read_text(&tree.join("modules.dep")).ok();
-    let builtin = files::read_text(&tree.join("modules.builtin")).ok();
-    if loadable.is_none() && builtin.is_none() {
-        return None;
-    }
+    let text = |file| files::read_text(&tree.join(file)).ok();
+    let loadable = text("modules.dep").or_else(|| text("modules.order"))?;
+    let builtin = text("modules.builtin").unwrap_or_default();
     let name = |line: &str| {
         let file = line.split(':').next()?.rsplit('/').next()?;
         Some(file.split_once(".ko")?.0.replace('-', "_"))
     };
-    Some([loadable, builtin].iter().flatten().flat_map(|t| t.lines()).filter_map(name).collect())
+    Some(loadable.lines().chain(builtin.lines()).filter_map(name).collect())
 }

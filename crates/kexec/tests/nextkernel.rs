@@ -13,6 +13,10 @@ const MODULES: &str = "kernel/drivers/nvdimm/nd_e820.ko.xz: kernel/drivers/nvdim
 
 /// Looks at a machine with this config and these modules, where there are any.
 fn look(config: Option<&str>, modules: Option<&str>) -> NextKernel {
+    look_at(config, "modules.dep", modules)
+}
+
+fn look_at(config: Option<&str>, list: &str, modules: Option<&str>) -> NextKernel {
     let root = tempfile::tempdir().unwrap();
     let write = |path: &str, text: Option<&str>| {
         let path = root.path().join(path);
@@ -20,7 +24,7 @@ fn look(config: Option<&str>, modules: Option<&str>) -> NextKernel {
         text.map_or(Ok(()), |text| fs::write(path, text)).unwrap();
     };
     write("boot/config-9.9-test", config);
-    write("lib/modules/9.9-test/modules.dep", modules);
+    write(&format!("lib/modules/9.9-test/{list}"), modules);
     NextKernel::look(root.path(), Path::new("/nowhere/vmlinuz"), "9.9-test")
 }
 
@@ -64,6 +68,12 @@ fn what_cannot_be_told_is_unknown() {
     let no_modules = look(Some(CONFIG), None);
     assert!(matches!(no_modules.sees_spans, Verdict::Unknown(_)));
     assert_eq!(no_modules.mounts_ext4, Verdict::Yes);
+    // What is built in says nothing of what is not; the order of the build does.
+    let builtin = look_at(Some(CONFIG), "modules.builtin", Some("kernel/lib/crc32c.ko\n"));
+    assert!(matches!(builtin.sees_spans, Verdict::Unknown(_)));
+    let unindexed = MODULES.replace(":\n", "\n");
+    let before_depmod = look_at(Some(CONFIG), "modules.order", Some(&unindexed));
+    assert_eq!(before_depmod.sees_spans, Verdict::Yes);
     // Without a config the module tree speaks for modules, but not for FS_DAX.
     let no_config = look(None, Some(MODULES));
     assert_eq!(no_config.sees_spans, Verdict::Yes);
