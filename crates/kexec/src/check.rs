@@ -149,6 +149,8 @@ impl Scene<'_> {
         let ram = self.map.ram().subtract(&first_mib);
         let memory = ram.union(&spans);
         self.check_scene(&spans, &ram, &memory)?;
+        // Pages may be moved out of the first MiB: nothing writes there before the mover runs.
+        let readable = self.map.ram().union(&spans);
 
         let first_of_kernel = moves.preserved.len() + moves.metadata.len();
         for (index, of) in moves.in_order().enumerate() {
@@ -156,7 +158,7 @@ impl Scene<'_> {
             let (Some(from), Some(to)) = (pages(of.from, of.len), pages(of.to, of.len)) else {
                 return Err(Unsafe::Malformed(nth()));
             };
-            if !memory.contains_range(from) {
+            if !readable.contains_range(from) {
                 return Err(Unsafe::SourceUnknown(nth()));
             }
             if from.overlaps(self.mover) {

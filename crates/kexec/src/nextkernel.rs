@@ -114,6 +114,9 @@ impl Look {
 
     fn verdict(&self, option: &str, module: Option<&str>) -> Verdict {
         let in_tree = module.zip(self.modules.as_ref()).map(|(m, (_, names))| names.contains(m));
+        if self.release.is_empty() {
+            return Verdict::Unknown("the kernel file does not tell its release".to_owned());
+        }
         let Some((config, text)) = &self.config else {
             return match (in_tree, &self.modules) {
                 (Some(true), _) => Verdict::Yes,
