@@ -3,17 +3,7 @@
 mod common;
 
 use anyhow::{Result, ensure};
-use common::{REGION, hop, mount, number};
-use testbed::Vm;
-
-fn free_share(vm: &mut Vm) -> Result<f64> {
-    let text = vm.sh("awk '/MemTotal|MemFree/ {print $2}' /proc/meminfo")?;
-    let mut numbers = text.lines().map(|l| l.trim().parse::<f64>());
-    let (Some(total), Some(free)) = (numbers.next(), numbers.next()) else {
-        anyhow::bail!("/proc/meminfo: {text}")
-    };
-    Ok(free? / total?)
-}
+use common::{HOP, REGION, hop, meminfo, mount, number};
 
 #[test]
 fn scattered_memory() -> Result<()> {
@@ -48,16 +38,16 @@ fn scattered_memory() -> Result<()> {
 fn full_memory() -> Result<()> {
     let Some(bed) = testbed::e2e("full_memory") else { return Ok(()) };
     let mut vm = bed.vm("full", bed.kernel("6.1")?).memory_mib(1280).boot()?;
-    // tmpfs takes half of memory unless told otherwise. Each file is the first one, shifted: no two
-    // pages are equal.
-    vm.sh(
-        "mount -o remount,size=95% /dev/shm && mkdir /dev/shm/full && cd /dev/shm/full && \
-         head -c 100M /dev/urandom > 0 && for i in 1 2 3 4 5 6 7; do tail -c +$((i * 512 + 1)) 0 > $i; done",
-    )?;
+    // tmpfs takes half of memory unless told otherwise.
+    vm.sh("mount -o remount,size=95% /dev/shm && mkdir /dev/shm/full")?;
+    let grow =
+        ["guest", "mktree", "--seed", "9", "--files", "100", "--total", "800", "/dev/shm/full"];
+    vm.program(grow).limit(HOP).run()?;
     let before = vm.run(["guest", "digest", "/dev/shm/full"])?;
     vm.sh("echo 3 > /proc/sys/vm/drop_caches")?;
     let mut extra = 0;
-    while free_share(&mut vm)? > 0.15 {
+    let total = meminfo(&mut vm, "MemTotal")?;
+    while meminfo(&mut vm, "MemFree")? * 100 > total * 15 {
         extra += 1;
         ensure!(extra < 100, "memory does not fill");
         vm.sh(&format!("head -c 16M /dev/zero > /run/ballast{extra}"))?;

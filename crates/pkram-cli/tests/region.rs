@@ -3,16 +3,11 @@
 mod common;
 
 use anyhow::{Context, Result, ensure};
-use common::{hop, number};
+use common::{hop, meminfo, number};
 use serde_json::Value;
 use testbed::Vm;
 
 const DEVICE: &str = "/dev/pmem";
-
-fn mem_total(vm: &mut Vm) -> Result<u64> {
-    let text = vm.sh("awk '/MemTotal/ {print $2}' /proc/meminfo")?;
-    Ok(text.trim().parse::<u64>()? * 1024)
-}
 
 /// Flips one bit of a device.
 fn flip(vm: &mut Vm, device: &str, offset: u64) -> Result<()> {
@@ -76,12 +71,12 @@ fn damage_is_found_and_memory_comes_back() -> Result<()> {
     let busy = vm.exec(["pkram", "release", &uuid])?;
     ensure!(busy.code == Some(1) && busy.stderr.contains("in use"), "{busy:?}");
     vm.run(["umount", "/mnt/r"])?;
-    let before = mem_total(&mut vm)?;
+    let before = meminfo(&mut vm, "MemTotal")?;
     let released: Value = vm.exec(["pkram", "release", "--json", &uuid])?.json()?;
     let promised = number(&manifest, "/plan/returnable")?;
     ensure!(promised >= 256 << 20, "a plan that gives back {promised} of 500 MiB is a poor one");
     ensure!(number(&released, "/returned")? == promised, "{released}, promised {promised}");
-    let risen = mem_total(&mut vm)? - before;
+    let risen = meminfo(&mut vm, "MemTotal")? - before;
     ensure!(risen == promised, "MemTotal rose by {risen}, promised {promised}");
     let list: Value = vm.exec(["pkram", "list", "--json"])?.json()?;
     ensure!(list["regions"].as_array().is_some_and(Vec::is_empty), "{list}");

@@ -33,4 +33,5 @@ mod staging;
 #[expect(unsafe_code, reason = "the only place for it")]
 mod sys;
 
+pub use kexec::preflight::{Obstacle, obstacles};
 pub use sys::tsc;

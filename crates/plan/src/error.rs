@@ -52,8 +52,8 @@ pub enum PlanError {
         /// The range.
         range: PhysRange,
     },
-    /// Only RAM above 1 MiB can be kept.
-    #[error("{range} is to be kept, but is not RAM above 1 MiB in the memory map")]
+    /// Only RAM can be kept.
+    #[error("{range} is to be kept, but is not RAM in the memory map")]
     NotRam {
         /// The part outside of RAM.
         range: PhysRange,

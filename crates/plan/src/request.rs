@@ -33,7 +33,7 @@ pub struct Request<'a> {
     /// The map that the next kernel would get without us. Its `Pram` entries are regions of
     /// earlier generations: they stay as they are.
     pub map: &'a MemoryMap,
-    /// The page frames to keep: page-aligned, all in RAM above [`LOW_LIMIT`].
+    /// The page frames to keep: page-aligned, all in RAM. Those below [`LOW_LIMIT`] always move.
     pub keep: &'a RangeSet,
     /// The part of `keep` that must not move.
     pub fixed: &'a RangeSet,
@@ -114,8 +114,7 @@ impl Request<'_> {
         if let Some(range) = unaligned(self.keep).or_else(|| unaligned(self.fixed)) {
             return Err(PlanError::Unaligned { range });
         }
-        let low: RangeSet = PhysRange::new(0, LOW_LIMIT).into_iter().collect();
-        if let Some(range) = self.keep.subtract(&ram.subtract(&low)).iter().next() {
+        if let Some(range) = self.keep.subtract(&ram).iter().next() {
             return Err(PlanError::NotRam { range });
         }
         match self.fixed.subtract(self.keep).iter().next() {

@@ -258,8 +258,15 @@ fn refuses_what_is_no_page_of_ram() {
     assert_eq!(map.kind_at(3 * GIB), None);
     let hole = range(3 * GIB, 3 * GIB + PAGE_SIZE);
     assert_eq!(refused(hole.start(), hole.end()), PlanError::NotRam { range: hole });
-    assert!(matches!(refused(0x1000, 0x2000), PlanError::NotRam { .. }));
     assert!(matches!(refused(GIB + 1, GIB + PAGE_SIZE), PlanError::Unaligned { .. }));
+}
+
+#[test]
+fn pages_below_1_mib_move_out() {
+    let low = range(0x1000, 0x3000);
+    let (layout, moves) = planned(&machine(pc(4 * GIB), RangeSet::from(low)));
+    assert_eq!(layout.displaced, RangeSet::from(low));
+    assert_eq!(moves.iter().map(|m| m.len).sum::<u64>(), low.len());
 }
 
 #[test]

@@ -1,10 +1,15 @@
-//! `pkram status`: how this kernel came here.
+//! `pkram status`: what this machine and this kernel can do, and how this kernel came here.
 
 use crate::answer::print;
+use crate::size::show;
 use pkram::handover::Handover;
+use pkram::holder::{self, Ask, Reply};
 use pkram::machine;
+use pkram::manifest::Manifest;
+use pkram::obstacles;
 use serde::Serialize;
 use std::fmt;
+use std::path::Path;
 use std::process::ExitCode;
 
 pub(crate) fn run(json: bool) -> anyhow::Result<ExitCode> {
@@ -15,6 +20,14 @@ pub(crate) fn run(json: bool) -> anyhow::Result<ExitCode> {
 #[derive(Debug, Serialize)]
 struct Status {
     kernel: String,
+    /// Bytes.
+    mem_total: Option<u64>,
+    /// Bytes that come and go at a time while running.
+    memory_block: Option<u64>,
+    /// What forbids loading a kernel; empty is good.
+    obstacles: Vec<String>,
+    /// What `pkram kexec --load-only` has loaded.
+    loaded: Option<Box<Manifest>>,
     arrival: Option<Arrival>,
 }
 
@@ -52,13 +65,38 @@ impl Status {
                 since: h.seconds(placed, pkram::tsc()),
             }
         });
-        Self { kernel: machine::kernel_release(), arrival }
+        let obstacles = obstacles(Path::new("/")).iter().map(ToString::to_string).collect();
+        let loaded = match holder::ask(Ask::Status) {
+            Ok(Reply::Loaded(manifest)) => Some(manifest),
+            _ => None,
+        };
+        Self {
+            kernel: machine::kernel_release(),
+            mem_total: machine::mem_total().ok(),
+            memory_block: machine::memory_block().ok(),
+            obstacles,
+            loaded,
+            arrival,
+        }
     }
 }
 
 impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "kernel      {}", self.kernel)?;
+        if let (Some(total), Some(block)) = (self.mem_total, self.memory_block) {
+            writeln!(f, "memory      {}, in blocks of {}", show(total), show(block))?;
+        }
+        if self.obstacles.is_empty() {
+            writeln!(f, "kexec       possible")?;
+        }
+        for obstacle in &self.obstacles {
+            writeln!(f, "kexec       {obstacle}")?;
+        }
+        if let Some(m) = &self.loaded {
+            let next = m.next_kernel.as_deref().unwrap_or("a kernel");
+            writeln!(f, "loaded      {next}, with region {}", m.region)?;
+        }
         let Some(a) = &self.arrival else {
             return writeln!(f, "arrival     not started by pkram");
         };

@@ -69,3 +69,12 @@ pub(crate) fn memory_map(vm: &mut Vm) -> Result<MemoryMap> {
     let entries = lines.as_chunks().0.iter().map(|&[start, end, kind]| (start, end, kind));
     Ok(MemoryMap::from_firmware(entries)?)
 }
+
+/// A line of `/proc/meminfo`, in bytes.
+pub(crate) fn meminfo(vm: &mut Vm, field: &str) -> Result<u64> {
+    let text = vm.read_file("/proc/meminfo")?;
+    let text = String::from_utf8_lossy(&text);
+    let line = text.lines().find_map(|l| l.strip_prefix(field)?.strip_prefix(':'));
+    let kib = line.and_then(|l| l.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+    Ok(kib.with_context(|| format!("no {field} in {text}"))? * 1024)
+}

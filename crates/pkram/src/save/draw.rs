@@ -259,7 +259,8 @@ impl Work<'_> {
     }
 }
 
-/// Where nothing may be staged, because the mover writes there.
+/// Where nothing may be staged: where the mover writes, and the first MiB, which belongs to the
+/// boot code of the next kernel.
 fn forbidden(layout: &Layout) -> RangeSet {
     let heads = layout.spans.iter().skip(1);
     let heads =
@@ -268,5 +269,6 @@ fn forbidden(layout: &Layout) -> RangeSet {
         .into_iter()
         .chain(layout.initrd)
         .chain(heads)
+        .chain(PhysRange::new(0, plan::LOW_LIMIT).ok())
         .collect()
 }

@@ -98,8 +98,10 @@ impl Prepared {
         Ok(())
     }
 
-    /// The last look: whether every file is still as it was planned for.
+    /// The last look: whether every file is still as it was planned for. Before it all other
+    /// filesystems are written out, because the jump does not do it.
     pub fn last_look(&self, progress: &dyn Progress) -> Result<(), SaveError> {
+        rustix::fs::sync();
         match self.census.changes(&self.sources, progress)? {
             None => Ok(()),
             Some((path, change)) => Err(SaveError::Changed { path, change }),
