@@ -94,6 +94,15 @@ impl Testbed {
         Ok(folder)
     }
 
+    /// Who executes the guests' instructions, in words.
+    #[must_use]
+    pub fn accelerator(&self) -> &'static str {
+        match self.accel {
+            Accel::Kvm => "under KVM",
+            Accel::Tcg => "under TCG (every instruction translated)",
+        }
+    }
+
     /// Begins a machine that boots `kernel`; `name` names its folder of logs.
     #[must_use]
     pub fn vm(&self, name: &str, kernel: &Kernel) -> Builder<'_> {
