@@ -92,12 +92,10 @@ impl RegionImage {
         let time = self.geometry.created.encode();
         (raw.atime, raw.mtime, raw.ctime) = (time.seconds, time.seconds, time.seconds);
         (raw.atime_extra, raw.mtime_extra, raw.ctime_extra) = (time.extra, time.extra, time.extra);
-        if blocks > 0 {
-            set_size(&mut raw, blocks * BLOCK64);
-            set_blocks(&mut raw, blocks + tree_blocks(self.bad.len() as u64));
-            raw.flags = U32::new(flag::EXTENTS);
-            raw.body = self.bad_blocks_tree().root();
-        }
+        set_size(&mut raw, blocks * BLOCK64);
+        set_blocks(&mut raw, blocks + tree_blocks(self.bad.len() as u64));
+        raw.flags = U32::new(flag::EXTENTS);
+        raw.body = self.bad_blocks_tree().root();
         raw
     }
 

@@ -5,6 +5,44 @@
 //! 2. What comes out is ext4 that `e2fsck` finds clean and stock Linux mounts, nothing of our own.
 //! 3. The reader trusts no byte: whatever a region holds, it ends with a value or an error.
 //! 4. Pure computation: no I/O but what callers hand in, no unsafe code.
+//!
+//! ```
+//! use regionfs::{Attributes, Content, FileExtent, Geometry, Timestamp, Tree, Uuid, compose};
+//! use regionfs::read::Filesystem;
+//!
+//! // Two pages of a file lie in blocks 700 and 701 of a region of 4 MiB.
+//! let mut tree = Tree::new(Attributes { mode: 0o755, ..Attributes::default() })?;
+//! let extents = vec![FileExtent { logical: 0, block: 700, len: 2 }];
+//! let content = Content::File { size: 8000, extents: extents.clone() };
+//! let file = tree.add_inode(Attributes { mode: 0o644, ..Attributes::default() }, content)?;
+//! tree.link(tree.root(), b"cache", file)?;
+//!
+//! let geometry = Geometry {
+//!     blocks: 1024,
+//!     uuid: Uuid::from_u128(1),
+//!     created: Timestamp { secs: 1_790_000_000, nanos: 0 },
+//!     bad: Vec::new(),
+//!     boot_area: [0; 1024],
+//! };
+//! let image = compose(tree, geometry)?;
+//! let mut region = vec![0; 4 << 20];
+//! image.write_metadata(&mut |block, bytes| {
+//!     let at = usize::try_from(block).map_err(std::io::Error::other)? * 4096;
+//!     region[at..at + 4096].copy_from_slice(bytes);
+//!     Ok(())
+//! })?;
+//!
+//! let read = |offset: u64, buf: &mut [u8]| {
+//!     let at = usize::try_from(offset).map_err(std::io::Error::other)?;
+//!     buf.copy_from_slice(&region[at..at + buf.len()]);
+//!     Ok(())
+//! };
+//! let fs = Filesystem::open(read, 1024)?;
+//! assert!(fs.verify()?.is_empty());
+//! let inode = fs.lookup(b"/cache")?;
+//! assert_eq!(fs.file(&inode)?.extents()[0].extent, extents[0]);
+//! # Ok::<_, Box<dyn std::error::Error>>(())
+//! ```
 
 #![forbid(unsafe_code)]
 

@@ -3,7 +3,7 @@
 use super::{Filesystem, Inode, Kind, MappedExtent, Problem, ReadAt, ReadError};
 use crate::checksum;
 use crate::layout::{
-    BLOCK, BLOCK64, Block, DIRENT_HEADER, DIRENT_TAIL, DIRENT_TAIL_TYPE, dirent_len, flag, index,
+    BLOCK, BLOCK64, Block, DIRENT_HEADER, DIRENT_TAIL, DIRENT_TAIL_TYPE, dirent_len, index,
 };
 use crate::tree::is_name;
 
@@ -48,11 +48,25 @@ impl<R: ReadAt> Filesystem<R> {
             for i in 0..extent.len {
                 let logical = extent.logical + i;
                 let block = self.block(extent.block + i, || place(inode))?;
-                let parser = Parser { inode, logical, inodes: self.superblock.inodes };
-                parser.block(&block, &mut entries, &mut dots)?;
+                let (names, first) = self.parse_directory_block(inode, logical, &block)?;
+                entries.extend(names);
+                dots = first.unwrap_or(dots);
             }
         }
         Ok((entries, dots))
+    }
+
+    /// The names in one block, and if it is the first one, where "." and ".." lead.
+    pub(super) fn parse_directory_block(
+        &self,
+        inode: &Inode,
+        logical: u64,
+        block: &Block,
+    ) -> Result<(Vec<DirEntry>, Option<Dots>), Problem> {
+        let (mut entries, mut dots) = (Vec::new(), Dots::default());
+        let parser = Parser { inode, logical, inodes: self.superblock.inodes };
+        parser.block(block, &mut entries, &mut dots)?;
+        Ok((entries, (logical == 0).then_some(dots)))
     }
 
     /// The inode that `name` leads to in `directory`.
@@ -149,7 +163,7 @@ impl Parser<'_> {
 
     /// Where an index begins in this block, if it has one (`get_dx_countlimit`).
     fn index_list(&self, block: &Block) -> Option<usize> {
-        if self.inode.flags & flag::INDEX == 0 {
+        if !self.inode.is_hashed() {
             return None;
         }
         let record_len =

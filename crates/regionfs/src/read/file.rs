@@ -24,7 +24,7 @@ impl FileData {
     }
 
     /// Where file block `logical` has its data, or else up to which file block there is a hole.
-    fn find(&self, logical: u64) -> Result<(u64, u64), u64> {
+    pub(super) fn find(&self, logical: u64) -> Result<(u64, u64), u64> {
         let at = self.extents.partition_point(|m| m.extent.logical + m.extent.len <= logical);
         match self.extents.get(at) {
             None => Err(u64::MAX),

@@ -3,7 +3,8 @@
 use super::{Filesystem, Problem, ReadAt, ReadError};
 use crate::checksum::{self, Sum};
 use crate::layout::{
-    BLOCK64, EXTRA_ISIZE, INODE, OLD_INODE, RawInode, flag, index, join16, join32, join48, mode,
+    BLOCK64, EXTRA_ISIZE, INODE, LOGICAL_LIMIT, OLD_INODE, RawInode, flag, index, join16, join32,
+    join48, mode,
 };
 use crate::time::{StoredTime, Timestamp};
 use zerocopy::FromBytes;
@@ -65,6 +66,9 @@ pub struct Inode {
     /// Birth.
     pub crtime: Timestamp,
     pub(super) xattr_block: u64,
+    /// When it was deleted; 0 in an inode in use.
+    pub(super) dtime: u32,
+
     pub(super) flags: u32,
     pub(super) body: [u8; 60],
     /// All bytes after the fixed part.
@@ -135,6 +139,17 @@ impl<R: ReadAt> Filesystem<R> {
             let found = format!("mode {:#o}", raw.mode.get());
             Problem::new(place(), "a type of file", found)
         })?;
+        let size = join32(raw.size_lo, raw.size_hi);
+        if size > LOGICAL_LIMIT * BLOCK64 {
+            let expected = format!("at most {} bytes", LOGICAL_LIMIT * BLOCK64);
+            return Err(Problem::new(place(), expected, size).into());
+        }
+        if size > 0 && !matches!(kind, Kind::File | Kind::Directory | Kind::Symlink) {
+            return Err(Problem::new(place(), "no size for a special file", size).into());
+        }
+        if raw.fragment.get() != 0 {
+            return Err(Problem::new(place(), "no fragment", raw.fragment.get()).into());
+        }
         let time = |seconds, extra| StoredTime { seconds, extra }.decode();
         Ok(Inode {
             number,
@@ -142,7 +157,7 @@ impl<R: ReadAt> Filesystem<R> {
             mode: raw.mode.get(),
             uid: join16(raw.uid_lo, raw.uid_hi),
             gid: join16(raw.gid_lo, raw.gid_hi),
-            size: join32(raw.size_lo, raw.size_hi),
+            size,
             links: raw.links.get(),
             sectors: join48(raw.blocks_lo, raw.blocks_hi),
             atime: time(raw.atime, raw.atime_extra),
@@ -150,6 +165,7 @@ impl<R: ReadAt> Filesystem<R> {
             ctime: time(raw.ctime, raw.ctime_extra),
             crtime: time(raw.crtime, raw.crtime_extra),
             xattr_block: join48(raw.xattr_block_lo, raw.xattr_block_hi),
+            dtime: raw.dtime.get(),
             flags: raw.flags.get(),
             body: raw.body,
             rest: bytes[OLD_INODE + index(u64::from(extra))..].to_vec(),
@@ -208,6 +224,11 @@ fn device(body: &[u8; 60]) -> (u32, u32) {
 }
 
 impl Inode {
+    /// Whether it is a hashed directory.
+    pub(super) const fn is_hashed(&self) -> bool {
+        self.flags & flag::INDEX != 0
+    }
+
     /// Whether its blocks are mapped by an extent tree.
     pub(super) const fn has_extents(&self) -> bool {
         self.flags & flag::EXTENTS != 0

@@ -14,6 +14,8 @@ mod error;
 mod extents;
 mod file;
 #[cfg(test)]
+mod forge;
+#[cfg(test)]
 mod fuzz;
 mod group;
 mod inode;

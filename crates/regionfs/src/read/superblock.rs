@@ -33,6 +33,9 @@ pub struct Superblock {
     pub errors_seen: bool,
     pub(crate) inodes_per_group: u32,
     pub(crate) groups: u64,
+    pub(crate) hash_seed: [u32; 4],
+    /// Names are hashed by unsigned bytes, as composing does.
+    pub(crate) unsigned_hashes: bool,
 }
 
 const PLACE: &str = "the superblock";
@@ -65,7 +68,14 @@ impl Superblock {
         expect("checksum type", 1, raw.checksum_type)?;
         expect("extra inode size", EXTRA_ISIZE, raw.want_extra_isize.get())?;
 
+        expect("blocks for more descriptors", 0, raw.reserved_descriptor_blocks.get())?;
+
         let blocks = join32(raw.blocks_lo, raw.blocks_hi);
+        let reserved = join32(raw.reserved_blocks_lo, raw.reserved_blocks_hi);
+        if reserved > blocks {
+            let place = format!("{PLACE}, reserved blocks");
+            return Err(Problem::new(place, format!("at most {blocks}"), reserved).into());
+        }
         if blocks == 0 || blocks > region {
             let expected = format!("1 to {region} blocks, as the region has");
             return Err(Problem::new(PLACE, expected, blocks).into());
@@ -95,6 +105,8 @@ impl Superblock {
             errors_seen: raw.state.get() & STATE_ERRORS != 0 || raw.error_count.get() > 0,
             inodes_per_group,
             groups,
+            hash_seed: raw.hash_seed.map(|word| word.get()),
+            unsigned_hashes: raw.flags.get() & 2 != 0,
         })
     }
 

@@ -9,6 +9,9 @@ pub enum TreeError {
     /// Too many inodes.
     #[error("more than 2^32 − 12 inodes; an ext4 filesystem has no numbers for more")]
     TooManyInodes,
+    /// Too many names.
+    #[error("more than 2^32 names in one tree")]
+    TooManyNames,
     /// Past 16 TiB.
     #[error("a file of {size} bytes is larger than the {max} that ext4 holds; split it")]
     FileTooLarge {

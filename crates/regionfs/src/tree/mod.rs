@@ -189,6 +189,9 @@ impl Tree {
         } else if node.links >= LINK_MAX {
             return Err(TreeError::TooManyLinks(shown()));
         }
+        if self.names.is_full() {
+            return Err(TreeError::TooManyNames);
+        }
         if !self.names.insert(Entry::new(dir, child), name) {
             return Err(TreeError::Duplicate(shown()));
         }

@@ -36,12 +36,15 @@ impl Names {
         &self.bytes[index(entry.start)..][..usize::from(entry.len)]
     }
 
-    /// Adds an entry, unless its directory has the name already or there are 2^32 names.
+    /// Whether there are as many names as entries can be numbered.
+    pub(crate) fn is_full(&self) -> bool {
+        u32::try_from(self.entries.len()).is_err()
+    }
+
+    /// Adds an entry for a name of at most 255 bytes, unless its directory has it already.
     pub(crate) fn insert(&mut self, entry: Entry, name: &[u8]) -> bool {
-        let (Ok(number), Ok(len)) = (u32::try_from(self.entries.len()), u8::try_from(name.len()))
-        else {
-            return false;
-        };
+        let number = lo32(self.entries.len() as u64).get();
+        let [len, ..] = lo32(name.len() as u64).get().to_le_bytes();
         let hash = self.hasher.hash_one((entry.dir, name));
         let same_hash = self.last.get(&hash).copied();
         let mut next = same_hash;

@@ -5,7 +5,7 @@ use crate::layout::{FIRST_INODE, ROOT_INODE, index, mode};
 use crate::time::{StoredTime, Timestamp};
 use crate::xattr::Xattr;
 
-/// An inode of a [`Tree`].
+/// An inode of a [`Tree`](super::Tree).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NodeId(pub(crate) u32);
 

@@ -2,8 +2,8 @@
 
 use super::{Verifier, taken};
 use crate::layout::{
-    BAD_BLOCKS_INODE, BLOCK, BLOCK64, FIRST_INODE, INODE, INODES_PER_BLOCK, ROOT_INODE, flag,
-    index, lo32, mode,
+    BAD_BLOCKS_INODE, BLOCK, BLOCK64, FIRST_INODE, INODE, INODES_PER_BLOCK, ROOT_INODE, index,
+    lo32, mode,
 };
 use crate::read::extents::Step;
 use crate::read::group::Group;
@@ -71,6 +71,10 @@ impl<R: ReadAt> Verifier<'_, R> {
                 }
                 None => self.names.give_up(),
             }
+            if inode.is_hashed() && self.fs.superblock.unsigned_hashes {
+                let tree = self.fs.check_hash_tree(&inode);
+                self.problems.take(tree)?;
+            }
         }
         if inode.kind == Kind::Symlink {
             let target = self.fs.symlink_target(&inode);
@@ -86,11 +90,12 @@ impl<R: ReadAt> Verifier<'_, R> {
         if bytes.iter().all(|&byte| byte == 0) {
             return Ok(());
         }
-        let sum = self.fs.check_inode_sum(number, bytes).map_err(ReadError::from);
-        let Some((mut raw, seed)) = self.problems.take(sum)? else { return Ok(()) };
-        if number != BAD_BLOCKS_INODE || raw.flags.get() & flag::EXTENTS == 0 {
+        if number != BAD_BLOCKS_INODE {
+            self.problems.add(Problem::new(format!("reserved inode {number}"), "zeros", "others"));
             return Ok(());
         }
+        let sum = self.fs.check_inode_sum(number, bytes).map_err(ReadError::from);
+        let Some((mut raw, seed)) = self.problems.take(sum)? else { return Ok(()) };
         let place = || "the bad-blocks inode, mode".to_owned();
         self.problems.expect(place, 0, raw.mode.get());
         // Seen as a file, its blocks are claimed like any other's.
@@ -105,6 +110,7 @@ impl<R: ReadAt> Verifier<'_, R> {
     /// Claims all blocks of an inode, and compares them with its size and count.
     fn check_content(&mut self, inode: &Inode) -> Result<(), ReadError> {
         let (mut blocks, mut end) = (0, 0);
+        self.problems.expect(|| format!("{}, time of deletion", inode.place()), 0, inode.dtime);
         if inode.has_extents() {
             let owners = &mut self.owners;
             let walked = self.fs.walk_extents(inode, &mut |step| {

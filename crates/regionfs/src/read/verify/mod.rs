@@ -11,6 +11,7 @@
 //! use, the unused rest of a hash tree block, a slow symlink's target and file data.
 
 mod blocks;
+mod hashes;
 mod inodes;
 mod names;
 
