@@ -1,7 +1,8 @@
 //! The project's own verbs, one file each: `cargo xtask VERB`.
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
+mod bench;
 mod demo;
 mod test;
 
@@ -16,6 +17,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Verb {
+    /// Measure what pkram costs
+    Bench(bench::Args),
     /// Watch a real memcached's memory survive the replacement of the kernel under it
     Demo(demo::Args),
     /// Run every test there is: unit, property, rig, end to end on stock kernels
@@ -24,6 +27,7 @@ enum Verb {
 
 fn main() -> anyhow::Result<()> {
     match Cli::parse().verb {
+        Verb::Bench(args) => bench::run(&args),
         Verb::Demo(args) => demo::run(&args),
         Verb::Test(args) => test::run(&args),
     }

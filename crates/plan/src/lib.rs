@@ -51,6 +51,7 @@ mod request;
 mod rng;
 mod runs;
 mod stretch;
+pub mod synthetic;
 mod tidy;
 mod wish;
 

@@ -1,0 +1,42 @@
+//! Native runs happen in a process of their own, so that one's memory is no other's peak, and are
+//! timed by the processor time of their one thread, so that what else the machine does counts
+//! little. None of them ever waits: on a quiet machine it is the time that passes.
+
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, ensure};
+use rustix::time::{ClockId, clock_gettime};
+
+use super::figure::Figure;
+use super::machine::{field, read};
+
+/// Measures a native group once, in a fresh process.
+pub(super) fn in_child(group: &str) -> Result<Vec<Figure>> {
+    let output = Command::new(std::env::current_exe()?)
+        .args(["bench", "--once", group])
+        .stderr(Stdio::inherit())
+        .output()
+        .context("start the benchmark's own program")?;
+    ensure!(output.status.success(), "{}; its last words are above", output.status);
+    serde_json::from_slice(&output.stdout).context("the figures of a run")
+}
+
+/// Does something, and says how many seconds of processor time this thread needed for it.
+pub(super) fn timed<T>(action: impl FnOnce() -> T) -> (T, f64) {
+    let now = || {
+        let time = clock_gettime(ClockId::ThreadCPUTime);
+        time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
+    };
+    let start = now();
+    let value = action();
+    (value, now() - start)
+}
+
+/// The most memory that this process has had so far, in MiB: `VmHWM`
+/// (`Documentation/filesystems/proc.rst`).
+pub(super) fn peak_mib() -> Result<f64> {
+    let status = read("/proc/self/status")?;
+    let kib = field(&status, "VmHWM").and_then(|value| value.strip_suffix(" kB"));
+    let kib: f64 = kib.context("/proc/self/status has no VmHWM")?.parse()?;
+    Ok(kib / 1024.0)
+}
