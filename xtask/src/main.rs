@@ -4,6 +4,7 @@
 
 mod bench;
 mod demo;
+mod man;
 mod test;
 
 use clap::{Parser, Subcommand};
@@ -21,6 +22,8 @@ enum Verb {
     Bench(bench::Args),
     /// Watch a real memcached's memory survive the replacement of the kernel under it
     Demo(demo::Args),
+    /// Write the man page, docs/man/pkram.8, anew
+    Man,
     /// Run every test there is: unit, property, rig, end to end on stock kernels
     Test(test::Args),
 }
@@ -29,6 +32,7 @@ fn main() -> anyhow::Result<()> {
     match Cli::parse().verb {
         Verb::Bench(args) => bench::run(&args),
         Verb::Demo(args) => demo::run(&args),
+        Verb::Man => man::run(),
         Verb::Test(args) => test::run(&args),
     }
 }

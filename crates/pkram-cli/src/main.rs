@@ -8,6 +8,8 @@
 mod answer;
 mod args;
 mod bar;
+#[cfg(test)]
+mod man;
 mod size;
 mod verbs;
 
