@@ -145,9 +145,11 @@ impl Parser<'_> {
             let record = self.record(block, at, room)?;
             let name = &block[at + DIRENT_HEADER..][..record.name_len];
             match (self.logical, at, name) {
-                (0, 0, b".") => dots.own = record.inode,
-                (0, 12, b"..") => dots.parent = record.inode,
-                (0, 0 | 12, _) => return Err(self.bad("'.' and '..'", "another name")),
+                (0, 0, b".") if block[9..12] == [0; 3] => dots.own = record.inode,
+                (0, 12, b"..") if block[22..24] == [0; 2] => dots.parent = record.inode,
+                (0, 0 | 12, _) => {
+                    return Err(self.bad("'.' and '..', padded with zeros", "another name"));
+                }
                 _ if record.inode == 0 => {}
                 _ if is_name(name) => entries.push(DirEntry {
                     name: name.to_vec(),

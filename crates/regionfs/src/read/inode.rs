@@ -147,6 +147,9 @@ impl<R: ReadAt> Filesystem<R> {
         if size > 0 && !matches!(kind, Kind::File | Kind::Directory | Kind::Symlink) {
             return Err(Problem::new(place(), "no size for a special file", size).into());
         }
+        if kind != Kind::Directory && raw.flags.get() & flag::INDEX != 0 {
+            return Err(Problem::new(place(), "no hash tree outside directories", "one").into());
+        }
         if raw.fragment.get() != 0 {
             return Err(Problem::new(place(), "no fragment", raw.fragment.get()).into());
         }

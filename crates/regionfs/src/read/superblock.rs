@@ -3,9 +3,9 @@
 use super::{Problem, ReadAt, ReadError};
 use crate::checksum;
 use crate::layout::{
-    BLOCKS_PER_GROUP, DESCRIPTOR, DESCRIPTORS_PER_BLOCK, EXTRA_ISIZE, INODE, INODES_PER_BLOCK,
-    MAX_INODES_PER_GROUP, RawSuperblock, STATE_CLEAN, STATE_ERRORS, SUPER_MAGIC, SUPERBLOCK_AT,
-    feature, join32, zeroed,
+    BLOCKS_PER_GROUP, DESCRIPTOR, DESCRIPTORS_PER_BLOCK, EXTRA_ISIZE, FIRST_INODE, INODE,
+    INODES_PER_BLOCK, MAX_INODES_PER_GROUP, RawSuperblock, STATE_CLEAN, STATE_ERRORS, SUPER_MAGIC,
+    SUPERBLOCK_AT, feature, join32, zeroed,
 };
 use std::fmt;
 use uuid::Uuid;
@@ -68,7 +68,18 @@ impl Superblock {
         expect("checksum type", 1, raw.checksum_type)?;
         expect("extra inode size", EXTRA_ISIZE, raw.want_extra_isize.get())?;
 
+        expect("revision", 1, raw.revision.get())?;
+        expect("creator, Linux being 0", 0, raw.creator_os.get())?;
+        expect("first inode", FIRST_INODE, raw.first_inode.get())?;
+        expect("journal UUID", Uuid::nil(), Uuid::from_bytes(raw.journal_uuid))?;
+        expect("journal inode", 0, raw.journal[0].get())?;
+        expect("journal device", 0, raw.journal[1].get())?;
         expect("blocks for more descriptors", 0, raw.reserved_descriptor_blocks.get())?;
+
+        if raw.log_groups_per_flex > 31 {
+            let place = format!("{PLACE}, log2 of the groups in a flex group");
+            return Err(Problem::new(place, "at most 31", raw.log_groups_per_flex).into());
+        }
 
         let blocks = join32(raw.blocks_lo, raw.blocks_hi);
         let reserved = join32(raw.reserved_blocks_lo, raw.reserved_blocks_hi);

@@ -96,8 +96,11 @@ impl<R: ReadAt> Verifier<'_, R> {
         }
         let sum = self.fs.check_inode_sum(number, bytes).map_err(ReadError::from);
         let Some((mut raw, seed)) = self.problems.take(sum)? else { return Ok(()) };
-        let place = || "the bad-blocks inode, mode".to_owned();
-        self.problems.expect(place, 0, raw.mode.get());
+        let attributes = [raw.mode, raw.uid_lo, raw.uid_hi, raw.gid_lo, raw.gid_hi, raw.links];
+        if attributes.iter().any(|field| field.get() != 0) || raw.xattr_block_lo.get() != 0 {
+            let expected = "no mode, owner, links or extended attributes";
+            self.problems.add(Problem::new("the bad-blocks inode", expected, "some"));
+        }
         // Seen as a file, its blocks are claimed like any other's.
         raw.mode = U16::new(mode::FILE);
         let inode = Filesystem::<R>::well_formed(number, &raw, seed, bytes);
