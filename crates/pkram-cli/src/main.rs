@@ -21,8 +21,29 @@ fn main() -> ExitCode {
     match verbs::run(&cli) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("pkram: {error:#}");
+            eprintln!("pkram: {}", told(&error));
             ExitCode::FAILURE
         }
+    }
+}
+
+/// An error with its causes; most of pkram's own messages tell theirs already.
+fn told(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |told, cause| match () {
+        () if told.is_empty() => cause,
+        () if told.contains(&cause) => told,
+        () => format!("{told}: {cause}"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_cause_is_told_once() {
+        let error = std::io::Error::other("no space");
+        let error = anyhow::Error::new(error).context("/x: no space").context("cannot load");
+        assert_eq!(told(&error), "cannot load: /x: no space");
     }
 }

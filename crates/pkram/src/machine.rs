@@ -1,6 +1,7 @@
 //! What this machine's memory is: the map that the next kernel would be given, and figures.
 
-use physmem::{E820Entry, FirmwareError, IomemError, MemoryMap, PhysRange, RangeSet, parse_iomem};
+use kexec::e820::keep_reserved;
+use physmem::{E820Entry, FirmwareError, IomemError, MemoryMap, parse_iomem};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -52,18 +53,12 @@ pub fn firmware_map() -> Result<MemoryMap, MachineError> {
     Ok(MemoryMap::from_entries(entries))
 }
 
-/// The RAM that this kernel uses, hot-added memory among it: `System RAM` in `/proc/iomem`.
-pub fn system_ram() -> Result<RangeSet, MachineError> {
-    let resources = parse_iomem(&read(Path::new("/proc/iomem"))?)?;
-    let ram = resources.iter().filter(|r| r.name.starts_with("System RAM"));
-    Ok(ram.map(|r| r.range).collect())
-}
-
-/// Where the running kernel's code, data and bss lie, as one range: nothing is ever kept there.
-pub fn kernel_image() -> Result<Option<PhysRange>, MachineError> {
-    let resources = parse_iomem(&read(Path::new("/proc/iomem"))?)?;
-    let parts = resources.iter().filter(|r| r.name.starts_with("Kernel "));
-    Ok(parts.map(|r| r.range).collect::<RangeSet>().hull())
+/// The map that the next kernel would be given if nothing were kept: the firmware's, less what
+/// this kernel knows better.
+pub fn next_map() -> Result<MemoryMap, MachineError> {
+    let mut map = firmware_map()?;
+    keep_reserved(&mut map, &parse_iomem(&read(Path::new("/proc/iomem"))?)?);
+    Ok(map)
 }
 
 /// `MemTotal` of `/proc/meminfo`, in bytes.

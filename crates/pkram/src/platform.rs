@@ -4,7 +4,6 @@ use kexec::OldBootParams;
 use kexec::boot_params::NotAZeroPage;
 use kexec::efi::{EfiError, EfiState};
 use kexec::identity::Paging;
-use physmem::{E820Type, MemoryMap, PhysRange, RangeSet};
 use rustix::rand::{GetRandomFlags, getrandom};
 use std::fs;
 use std::io;
@@ -47,21 +46,9 @@ impl Platform {
         let old = OldBootParams::new(&fs::read(path).map_err(io_at(path))?)?;
         let efi = EfiState::read(Path::new("/sys"), &old)?;
         let rsdp = kexec::acpi::rsdp(Path::new("/sys"), Some(&old));
-        Ok(Self { rsdp, efi, paging: paging()?, old })
-    }
-
-    /// All memory that the mover and the next kernel's first instructions may touch: everything
-    /// that the map names below the largest address of memory, and the low 4 GiB, where ACPI and
-    /// EFI tables lie.
-    pub(crate) fn reach(&self, map: &MemoryMap) -> RangeSet {
-        let low = PhysRange::new(0, 1 << 32).ok();
-        let memory = [E820Type::Ram, E820Type::Pram, E820Type::AcpiTables, E820Type::AcpiNvs];
-        let named = map.entries().iter().filter(|e| memory.contains(&e.kind)).map(|e| e.range);
-        let reach: RangeSet = named.chain(low).collect();
-        match &self.efi {
-            Some(efi) => reach.union(&efi.reach()),
-            None => reach,
-        }
+        let cpuinfo = Path::new("/proc/cpuinfo");
+        let text = fs::read_to_string(cpuinfo).map_err(io_at(cpuinfo))?;
+        Ok(Self { rsdp, efi, paging: Paging::from_cpuinfo(&text), old })
     }
 
     pub(crate) fn fresh_seed(&self) -> Result<[u8; 32], PlatformError> {
@@ -81,16 +68,6 @@ fn random(bytes: &mut [u8]) -> Result<(), PlatformError> {
     // A request of up to 256 bytes is filled whole or not at all (getrandom(2)).
     getrandom(bytes, GetRandomFlags::empty()).map_err(|e| PlatformError::Random(e.into()))?;
     Ok(())
-}
-
-/// Five levels exactly where this kernel uses five: then it offers addresses of 57 bits, and the
-/// CPU flag `la57` is shown (`no5lvl` clears it).
-fn paging() -> Result<Paging, PlatformError> {
-    let path = Path::new("/proc/cpuinfo");
-    let text = fs::read_to_string(path).map_err(io_at(path))?;
-    let flags = text.lines().find(|l| l.starts_with("flags")).unwrap_or_default();
-    let has = |flag| flags.split_ascii_whitespace().any(|f| f == flag);
-    Ok(Paging { levels: if has("la57") { 5 } else { 4 }, giant_pages: has("pdpe1gb") })
 }
 
 fn io_at(path: &Path) -> impl Fn(io::Error) -> PlatformError + '_ {

@@ -1,7 +1,7 @@
 //! What a plan is asked for.
 
 use crate::{GRANULE, PlanError};
-use physmem::{MemoryMap, PAGE_SIZE, PhysRange, RangeSet};
+use physmem::{MemoryMap, PAGE_SIZE, RangeSet};
 
 /// First address that may be kept or used: real-mode trampoline, BIOS data and the decompressor's
 /// 5-level switch live below (`arch/x86/boot/compressed/pgtable_64.c`).

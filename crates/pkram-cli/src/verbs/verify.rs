@@ -11,7 +11,12 @@ pub(crate) fn run(json: bool, region: Option<&str>) -> anyhow::Result<ExitCode> 
     let region = found.choose(region)?;
     let mut problems: Vec<_> = contents::verify(region)?.iter().map(ToString::to_string).collect();
     problems.extend(damaged(&found));
-    let answer = Verdict { region: region.uuid.to_string(), whole: problems.is_empty(), problems };
+    let answer = Verdict {
+        region: region.uuid.to_string(),
+        whole: problems.is_empty(),
+        in_use: region.in_use(),
+        problems,
+    };
     print(json, &answer)?;
     Ok(if answer.whole { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -25,6 +30,8 @@ fn damaged(found: &Discovered) -> impl Iterator<Item = String> {
 struct Verdict {
     region: String,
     whole: bool,
+    /// Mounted or otherwise taken: what is found may be half written.
+    in_use: bool,
     problems: Vec<String>,
 }
 
@@ -34,6 +41,9 @@ impl fmt::Display for Verdict {
             return writeln!(f, "{} is whole", self.region);
         }
         writeln!(f, "{} is damaged; it is left as it is", self.region)?;
+        if self.in_use {
+            writeln!(f, "  (it is in use, and may be half written: unmount it and look again)")?;
+        }
         self.problems.iter().try_for_each(|p| writeln!(f, "  {p}"))
     }
 }

@@ -78,3 +78,10 @@ pub(crate) fn meminfo(vm: &mut Vm, field: &str) -> Result<u64> {
     let kib = line.and_then(|l| l.trim().strip_suffix(" kB")?.parse::<u64>().ok());
     Ok(kib.with_context(|| format!("no {field} in {text}"))? * 1024)
 }
+
+/// `pkram verify` finds nothing wrong with a region (which must not be mounted), or the only one.
+pub(crate) fn whole(vm: &mut Vm, region: Option<&str>) -> Result<()> {
+    let found = vm.exec(["pkram", "verify"].into_iter().chain(region))?;
+    ensure!(found.code == Some(0), "{}{}", found.stderr, String::from_utf8_lossy(&found.stdout));
+    Ok(())
+}

@@ -111,6 +111,13 @@ fn exclusive(span: &Span) -> Result<fs::File, ReleaseError> {
     }
 }
 
+impl Region {
+    /// Whether a filesystem or anything else has one of the spans.
+    pub fn in_use(&self) -> bool {
+        self.spans.iter().any(|span| matches!(exclusive(span), Err(ReleaseError::Busy { .. })))
+    }
+}
+
 /// Makes the head no head and the filesystem no filesystem, so that nobody takes the half-gone
 /// region for a whole one later.
 fn forget(span: &Span) -> Result<(), ReleaseError> {

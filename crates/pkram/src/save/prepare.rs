@@ -1,7 +1,7 @@
 //! Everything before the load: what would happen, ready to happen.
 
 use super::draw::Work;
-use super::next::NextKernel;
+use super::next::{NextError, NextKernel};
 use super::options::{Options, SaveError};
 use super::prepared::{Clock, Prepared};
 use crate::census::hold;
@@ -13,7 +13,7 @@ use crate::progress::Progress;
 use crate::source::{check_names, walk};
 use crate::sys::tsc;
 use kexec::boot_block::TIMELINE_BYTES;
-use kexec::identity::Identity;
+use kexec::identity::{Identity, reach};
 use kexec::mover_segment::Orders;
 use kexec::preflight::obstacles;
 use kexec::{Boot, BzImage, MoverSegment};
@@ -50,7 +50,7 @@ pub fn prepare(options: &Options, progress: &dyn Progress) -> Result<Prepared, S
     let next = NextKernel::read(&options.next)?;
     let mut notes = next.doubts(options.force)?;
     let platform = Platform::read()?;
-    let map = machine::firmware_map()?;
+    let map = machine::next_map()?;
     let sources = walk(root, &options.sources)?;
     notes.extend(sources.notes.iter().cloned());
     let (hold, census) = hold(&sources, progress)?;
@@ -58,7 +58,10 @@ pub fn prepare(options: &Options, progress: &dyn Progress) -> Result<Prepared, S
 
     let keep = census.frames();
     let kernel = next.parse()?;
-    let identity = Identity::of(&platform.reach(&map), platform.paging)?;
+    kernel
+        .check_paging(platform.paging)
+        .map_err(|source| NextError::Image { path: next.path.clone(), source })?;
+    let identity = Identity::of(&reach(&map, platform.efi.as_ref()), platform.paging)?;
     let blank = [0; HANDOVER_BYTES];
     let boot = Boot {
         kernel: &kernel,
