@@ -40,19 +40,13 @@ fn full_memory() -> Result<()> {
     let Some(bed) = testbed::e2e("full_memory") else { return Ok(()) };
     let mut vm = bed.vm("full", bed.kernel("6.1")?).memory_mib(1280).boot()?;
     // tmpfs takes half of memory unless told otherwise.
-    vm.sh("mount -o remount,size=95% /dev/shm && mkdir /dev/shm/full")?;
-    let grow =
-        ["guest", "mktree", "--seed", "9", "--files", "100", "--total", "800", "/dev/shm/full"];
-    vm.program(grow).limit(HOP).run()?;
+    let write = "mount -o remount,size=95% /dev/shm && mkdir /dev/shm/full && cd /dev/shm/full && \
+                 for i in 1 2 3 4 5 6 7 8 9 10 11 12; do head -c 64M /dev/urandom > $i; done";
+    vm.program(["sh", "-euc", write]).limit(HOP).run()?;
     let before = vm.run(["guest", "digest", "/dev/shm/full"])?;
-    vm.sh("echo 3 > /proc/sys/vm/drop_caches")?;
-    let mut extra = 0;
-    let total = meminfo(&mut vm, "MemTotal")?;
-    while meminfo(&mut vm, "MemFree")? * 100 > total * 15 {
-        extra += 1;
-        ensure!(extra < 100, "memory does not fill");
-        vm.sh(&format!("head -c 16M /dev/zero > /run/ballast{extra}"))?;
-    }
+    vm.run(["guest", "fill", "--leave-free", "120"])?;
+    let (free, total) = (meminfo(&mut vm, "MemFree")?, meminfo(&mut vm, "MemTotal")?);
+    ensure!(free * 100 < total * 15, "{free} of {total} bytes are free: memory is not full");
     hop(&mut vm, bed.kernel("6.12")?, &["full=/dev/shm/full"])?;
     mount(&mut vm)?;
     let after = vm.run(["guest", "digest", &format!("{REGION}/full")])?;

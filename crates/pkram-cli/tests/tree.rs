@@ -90,6 +90,11 @@ fn tree_from_6_1_to_6_12() -> Result<()> {
 }
 
 #[test]
+fn tree_from_6_12_to_7_3() -> Result<()> {
+    tree_survives("tree_from_6_12_to_7_3", "6.12", "7.3", false)
+}
+
+#[test]
 fn tree_from_6_12_to_7_3_under_uefi() -> Result<()> {
     tree_survives("tree_from_6_12_to_7_3_under_uefi", "6.12", "7.3", true)
 }
