@@ -12,8 +12,8 @@ pub enum Lie {
     Contiguous,
     /// In pieces of all sizes.
     Aged,
-    /// In runs so short that no granule is free of them or full, as badly as can be; in at most
-    /// about so many of them.
+    /// In at most about so many runs. If memory needs no more runs than that to be so, no granule
+    /// is free of them or full: as bad as can be.
     Scattered(u64),
 }
 
@@ -83,5 +83,39 @@ pub fn request<'a>(map: &'a MemoryMap, keep: &'a RangeSet, none: &'a RangeSet) -
         max_entries: 128,
         stay_price: u64::MAX,
         seed: 1,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::GRANULE;
+
+    #[test]
+    fn scattered_leaves_no_granule_free_or_full() {
+        let map = host(8 * GIB);
+        let keep = kept(&map, Lie::Scattered(1_000_000));
+        assert!(keep.subtract(&map.ram()).is_empty());
+        let hull = keep.hull().unwrap();
+        let granules = hull.start() / GRANULE + 1..hull.end() / GRANULE;
+        assert!(granules.clone().count() > 3000);
+        for granule in granules {
+            let range = PhysRange::from_len(granule * GRANULE, GRANULE).unwrap();
+            let bytes = keep.bytes_within(range);
+            let in_hole = !map.ram().contains_range(range);
+            assert!(in_hole || (0 < bytes && bytes < GRANULE), "{range}: {bytes}");
+        }
+    }
+
+    #[test]
+    fn every_lie_can_be_planned() {
+        let (map, none) = (host(8 * GIB), RangeSet::new());
+        for lie in [Lie::Contiguous, Lie::Aged, Lie::Scattered(100_000)] {
+            let keep = kept(&map, lie);
+            let layout = crate::lay_out(&request(&map, &keep, &none)).unwrap();
+            let moved = crate::assign(&layout, &keep, &none).unwrap().iter().map(|m| m.len).sum();
+            assert_eq!(layout.figures.displaced, moved, "{lie:?}");
+            assert!(layout.figures.displaced < keep.bytes(), "{lie:?}");
+        }
     }
 }

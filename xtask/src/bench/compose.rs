@@ -50,3 +50,17 @@ fn measure(name: &str, shape: Synthetic, what: &str) -> Result<(Vec<Figure>, f64
     ];
     Ok((figures, share))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn metadata_of_large_files_stay_below_what_is_promised() -> Result<()> {
+        let figures = large()?;
+        let share = figures.iter().find(|f| f.at_most.is_some()).map(|f| f.value);
+        // Bitmaps alone take two blocks of every group of 32768.
+        assert!(share.is_some_and(|s| (0.003..=LARGE_SHARE).contains(&s)), "{share:?}");
+        Ok(())
+    }
+}

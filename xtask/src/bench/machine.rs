@@ -13,22 +13,31 @@ pub(super) struct Machine {
     pub(super) kernel: String,
     /// Load average over the last minute when the benchmark began: near zero on a quiet machine.
     pub(super) load_before: f64,
+    /// And when it ended: near one on a machine that did nothing else.
+    pub(super) load_after: f64,
 }
 
 impl Machine {
     pub(super) fn read() -> Result<Self> {
         let cpuinfo = read("/proc/cpuinfo")?;
         let meminfo = read("/proc/meminfo")?;
-        let load = read("/proc/loadavg")?;
         let kib = field(&meminfo, "MemTotal").and_then(|v| v.trim_end_matches(" kB").parse().ok());
         Ok(Self {
             processor: field(&cpuinfo, "model name").unwrap_or("unknown").to_owned(),
             processors: std::thread::available_parallelism()?.get(),
             memory_mib: kib.map_or(0, |kib: u64| kib >> 10),
             kernel: read("/proc/sys/kernel/osrelease")?.trim().to_owned(),
-            load_before: load.split(' ').next().and_then(|n| n.parse().ok()).unwrap_or(f64::NAN),
+            load_before: load()?,
+            load_after: f64::NAN,
         })
     }
+}
+
+/// The load average over the last minute.
+pub(super) fn load() -> Result<f64> {
+    let text = read("/proc/loadavg")?;
+    let first = text.split(' ').next().unwrap_or_default();
+    first.parse().with_context(|| format!("/proc/loadavg: {text}"))
 }
 
 /// The value in the first line `name : value`.

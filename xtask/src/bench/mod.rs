@@ -87,6 +87,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             Err(error) => report.left_out.push(LeftOut::new(group.name(), &error)),
         }
     }
+    report.machine.load_after = machine::load()?;
     if args.json {
         println!("{}", serde_json::to_string(&report)?);
     } else {

@@ -40,3 +40,28 @@ pub(super) fn peak_mib() -> Result<f64> {
     let kib: f64 = kib.context("/proc/self/status has no VmHWM")?.parse()?;
     Ok(kib / 1024.0)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn waiting_takes_no_processor_time() {
+        let (value, seconds) = timed(|| {
+            std::thread::sleep(Duration::from_millis(300));
+            7
+        });
+        assert_eq!(value, 7);
+        assert!((0.0..0.2).contains(&seconds), "{seconds}");
+    }
+
+    #[test]
+    fn the_peak_counts_what_is_gone_again() -> Result<()> {
+        let before = peak_mib()?;
+        drop(std::hint::black_box(vec![1_u8; 256 << 20]));
+        let after = peak_mib()?;
+        assert!(before > 0.0 && after >= 256.0, "{before} MiB, then {after} MiB");
+        Ok(())
+    }
+}

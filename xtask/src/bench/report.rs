@@ -12,6 +12,21 @@ use serde::Serialize;
 use super::figure::Row;
 use super::machine::Machine;
 
+/// What a reader must know to read the table.
+const METHOD: &str = "\
+- `census`, `copy`, `compose`, `plan` run on this machine as it is: processor time of one thread,
+  each run in a process of its own.
+- `copy` is the mover's instruction (`rep movsq`) on this machine's memory, beside the C library's
+  `memcpy`; the mover itself cannot run under an operating system.
+- `kexec` runs in virtual machines, on the host's clock. Both ways start from the same system with
+  half of memory in a file on tmpfs, loaded beforehand. The blackout begins with the order to jump
+  (`pkram exec`, `kexec -e`), the last thing that the old system does for anyone, and ends when the
+  next one's first program answers; for pkram only when the file is mounted again. The file is
+  compared afterwards, and plain kexec has lost it.
+- kexec-tools hashes what it loads (SHA-256) and checks it between the kernels; `unchecked` is
+  without. pkram's mover checks its orders and leaves the pages alone.
+";
+
 /// The JSON object's shape is version 1.
 #[derive(Debug, Serialize)]
 pub(super) struct Report {
@@ -19,7 +34,7 @@ pub(super) struct Report {
     /// UTC.
     date: String,
     command: &'static str,
-    machine: Machine,
+    pub(super) machine: Machine,
     pub(super) rows: Vec<Row>,
     pub(super) left_out: Vec<LeftOut>,
 }
@@ -64,7 +79,7 @@ impl Report {
         table.load_style(ASCII_MARKDOWN);
         format!(
             "# What pkram costs\n\n\
-             Written by `{} --save`; do not edit.\n\n{}\n\n{table}\n\n{}",
+             Written by `{} --save`; do not edit.\n\n{METHOD}\n{}\n\n{table}\n\n{}",
             self.command,
             self.origin(),
             self.gaps()
@@ -72,10 +87,11 @@ impl Report {
     }
 
     fn origin(&self) -> String {
-        let Machine { processor, processors, memory_mib, kernel, load_before } = &self.machine;
+        let Machine { processor, processors, memory_mib, kernel, load_before, load_after } =
+            &self.machine;
         format!(
             "{} UTC, `{}`: {processors} × {processor}, {memory_mib} MiB, Linux {kernel}, \
-             load average {load_before} at the start.",
+             load average {load_before} before and {load_after} after.",
             self.date, self.command
         )
     }
@@ -139,6 +155,7 @@ mod tests {
             memory_mib: 9,
             kernel: "6".into(),
             load_before: 0.5,
+            load_after: 1.0,
         };
         Report {
             version: 1,
