@@ -23,6 +23,9 @@ pub(super) struct Report {
     /// The part of it that the new kernel took from its start to its first program's answer.
     pub(super) next_kernel_boot_seconds: f64,
     pub(super) phases: Vec<Phase>,
+    /// What `pkram kexec` did, by the TSC: up to the last look under the old kernel, from the
+    /// mover's check on in between.
+    pub(super) timeline: Vec<Phase>,
     pub(super) items: Items,
     pub(super) frames: Frames,
 }
@@ -65,6 +68,10 @@ impl Report {
         for phase in &self.phases {
             row(phase.name, seconds(phase.seconds));
             if phase.name == scenario::KEXEC {
+                for step in &self.timeline {
+                    let name = format!("  of it {}", step.name.replace('_', " "));
+                    row(&name, format!("{:.4} s", step.seconds));
+                }
                 row("  of it the next kernel's boot", seconds(self.next_kernel_boot_seconds));
             }
         }

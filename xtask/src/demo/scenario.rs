@@ -99,6 +99,7 @@ impl Scenario<'_> {
             hop.to.release, hop.to.boot_id
         ));
 
+        let timeline = timeline(&mut vm)?;
         phases.time("mount the region", || vm.run(["pkram", "mount", REGION_DIR]))?;
         let manifest = vm.read_file(&format!("{REGION_DIR}/.pkram/manifest.json"))?;
         let plan = serde_json::from_slice::<Manifest>(&manifest).context("the manifest")?.plan;
@@ -133,6 +134,7 @@ impl Scenario<'_> {
             next_kernel_boot_seconds: Duration::from_millis(hop.to.uptime_ms).as_secs_f64(),
             service_gap_seconds: gap,
             phases: phases.done,
+            timeline,
             items,
             frames,
         })
@@ -152,6 +154,20 @@ impl Scenario<'_> {
         let kernel = ["pkram", "kexec", "--kernel", &image, "--initrd", GUEST_INITRD];
         kernel.into_iter().chain(["--append", APPEND, SOURCE]).map(str::to_owned).collect()
     }
+}
+
+/// The steps of `pkram kexec` as the next kernel knows them, each from the end of the one before.
+const STEPS: [&str; 9] =
+    ["hold", "compose", "load", "last_look", "shutdown", "check", "moves", "metadata", "place"];
+
+/// How long each step took, by the clock that goes on across the jump.
+fn timeline(vm: &mut Vm) -> Result<Vec<Phase>> {
+    let status: serde_json::Value = vm.exec(["pkram", "status", "--json"])?.json()?;
+    let step = |name| {
+        let seconds = status["arrival"][name].as_f64();
+        Ok(Phase { name, seconds: seconds.with_context(|| format!("no {name} in {status}"))? })
+    };
+    STEPS.into_iter().map(step).collect()
 }
 
 /// Starts memcached on a file and waits until it serves.
