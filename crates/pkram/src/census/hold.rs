@@ -7,7 +7,7 @@ use crate::pagemap::Pagemap;
 use crate::progress::Progress;
 use crate::source::Sources;
 use crate::sys::{BUFFERS_PER_RING, FileMap, Pins};
-use physmem::{PAGE_BYTES, PAGE_SIZE};
+use physmem::PAGE_SIZE;
 use rustix::fs::{AtFlags, CWD, Stat, Timespec, Timestamps, UTIME_OMIT, fstat, utimensat};
 use std::io;
 use std::os::fd::AsFd;
@@ -18,6 +18,9 @@ use std::path::Path;
 pub struct Hold {
     pins: Vec<Pins>,
 }
+
+/// Memory that is pinned at once, so that progress shows.
+const BATCH_BYTES: u64 = 4 << 30;
 
 /// Pins every page of every file and reads where it lies.
 pub fn hold(sources: &Sources, progress: &dyn Progress) -> Result<(Hold, Census), CensusError> {
@@ -31,20 +34,23 @@ pub fn hold(sources: &Sources, progress: &dyn Progress) -> Result<(Hold, Census)
         let fd = open_file(&path)?;
         let stat = fstat(&fd).map_err(|e| io_at(&path)(e.into()))?;
         let size = u64::try_from(stat.st_size).map_err(io::Error::other).map_err(io_at(&path))?;
-        let times = times_of(&stat);
         census.files[i].size = size;
+        let mut holes = size;
         for data in data_ranges(&fd, size).map_err(io_at(&path))? {
             let map = FileMap::new(fd.as_fd(), data.start, data.len).map_err(io_at(&path))?;
             // Pinning faults pages in one by one; reading maps those around as well, and makes
             // hold a third quicker. What is wrong, the pin will say.
             let _ = map.populate();
+            holes = holes.saturating_sub(data.len);
+            batch.bytes += data.len;
             batch.maps.push(map);
-            batch.owners.push(Owner { file: i, offset: data.start, times });
-            if batch.maps.len() == BUFFERS_PER_RING {
+            batch.owners.push(Owner { file: i, offset: data.start, mtime: mtime_of(&stat) });
+            if batch.maps.len() == BUFFERS_PER_RING || batch.bytes >= BATCH_BYTES {
+                progress.advance(batch.bytes);
                 batch.pin(sources, &mut held, &mut census, &mut pagemap)?;
             }
         }
-        progress.advance(size);
+        progress.advance(holes);
     }
     batch.pin(sources, &mut held, &mut census, &mut pagemap)?;
     progress.end();
@@ -55,16 +61,17 @@ pub fn hold(sources: &Sources, progress: &dyn Progress) -> Result<(Hold, Census)
 /// Mappings that are to be pinned together, with the owner of each.
 #[derive(Default)]
 struct Batch {
+    bytes: u64,
     maps: Vec<FileMap>,
     owners: Vec<Owner>,
 }
 
-/// Which part of which file a mapping shows.
+/// Which part of which file a mapping shows, and when that file was last written.
 #[derive(Clone, Copy)]
 struct Owner {
     file: usize,
     offset: u64,
-    times: (i64, i64),
+    mtime: Timespec,
 }
 
 impl Batch {
@@ -88,33 +95,26 @@ impl Batch {
         for (map, owner) in self.maps.iter().zip(&self.owners) {
             let path = || sources.path_of(&sources.files[owner.file]);
             let file = &mut census.files[owner.file];
-            zero_tail(map, owner.offset, file.size);
             read_frames(map, owner.offset, &mut file.extents, pagemap)
                 .map_err(|e| at_path(e, path))?;
-            restore_mtime(&path(), owner.times).map_err(io_at(&path()))?;
+            restore_mtime(&path(), owner.mtime).map_err(io_at(&path()))?;
         }
         *self = Self::default();
         Ok(())
     }
 }
 
-/// Pinning for writing counts as a write, which the file's owner did not make.
-fn restore_mtime(path: &Path, (secs, nanos): (i64, i64)) -> io::Result<()> {
-    let times = Timestamps {
-        last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
-        last_modification: Timespec { tv_sec: secs, tv_nsec: nanos },
-    };
-    Ok(utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW)?)
-}
-
-/// What lies in the last page behind the end of the file is nobody's data, but would show when the
-/// file grows on the region filesystem: ext4 relies on zeros there.
-fn zero_tail(map: &FileMap, offset: u64, size: u64) {
-    let end = offset + map.len();
-    if (end - PAGE_SIZE + 1..end).contains(&size) {
-        let tail = usize::try_from(end - size).unwrap_or(0);
-        map.write(size - offset, &[0; PAGE_BYTES][..tail]);
+/// Pinning for writing counts as a write, which the file's owner did not make. A file that was
+/// written a moment ago may be written now: then its time is left alone, so that no real write is
+/// hidden.
+fn restore_mtime(path: &Path, mtime: Timespec) -> io::Result<()> {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
+    if now.tv_sec - mtime.tv_sec < 2 {
+        return Ok(());
     }
+    let last_access = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT };
+    let times = Timestamps { last_access, last_modification: mtime };
+    Ok(utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW)?)
 }
 
 /// A file that grew or shrank between the reading of its size and its pin.
@@ -129,6 +129,6 @@ fn check_sizes(sources: &Sources, census: &Census) -> Result<(), CensusError> {
 }
 
 #[expect(clippy::cast_possible_wrap, reason = "nanoseconds are below a billion")]
-fn times_of(stat: &Stat) -> (i64, i64) {
-    (stat.st_mtime, stat.st_mtime_nsec as i64)
+fn mtime_of(stat: &Stat) -> Timespec {
+    Timespec { tv_sec: stat.st_mtime, tv_nsec: stat.st_mtime_nsec as i64 }
 }
