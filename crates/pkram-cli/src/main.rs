@@ -1,6 +1,7 @@
 //! The `pkram` command: keeps chosen memory alive across kexec.
 //!
-//! One file a verb in `verbs/`. A verb returns an [`answer::Answer`]; nothing else reaches stdout.
+//! One file a verb in `verbs/`. What a verb answers goes through [`answer::print`]; nothing
+//! else reaches stdout.
 //! Exit status: 0 done, 1 refused or failed, 2 usage.
 
 #![forbid(unsafe_code)]

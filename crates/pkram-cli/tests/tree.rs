@@ -2,7 +2,7 @@
 
 mod common;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use common::{REGION, frames, hop, memory_map, mount, number, whole};
 use physmem::{E820Type, MemoryMap};
 use std::collections::BTreeSet;
@@ -46,7 +46,30 @@ fn tree_survives(name: &str, from: &str, to: &str, uefi: bool) -> Result<()> {
     }
     vm.run(["umount", REGION])?;
     whole(&mut vm, None)?;
-    Ok(())
+    can_be_written(&mut vm)
+}
+
+/// The next kernel writes to the region as to any ext4, and e2fsck finds it clean afterwards.
+fn can_be_written(vm: &mut Vm) -> Result<()> {
+    vm.run(["pkram", "mount", REGION])?;
+    let mounts = vm.read_file("/proc/mounts")?;
+    let mounts = String::from_utf8_lossy(&mounts).into_owned();
+    let line = mounts.lines().find(|l| l.split(' ').nth(1) == Some(REGION));
+    let line = line.with_context(|| format!("{REGION} is not mounted: {mounts}"))?;
+    ensure!(line.contains("dax=always"), "mounted without DAX: {line}");
+    let device = line.split(' ').next().unwrap_or_default();
+    vm.sh(&format!(
+        "cd {REGION} && mkdir new && for i in $(seq 300); do echo $i > new/$i; done && rm new/1* && \
+         head -c 3M /dev/urandom > new/large && truncate -s 1M new/large && \
+         ln new/large new/link && ln -s large new/symlink && setfattr -n user.x -v y new/large && \
+         find tree -type f -size +1M | head -3 | while read -r f; do echo more >> \"$f\"; done && \
+         find tree -type f -size +64k | head -5 | while read -r f; do rm -f -- \"$f\"; done && \
+         sync && cd / && umount {REGION}"
+    ))?;
+    let check = vm.program(["e2fsck", "-fn", device]).limit(common::HOP).exec()?;
+    let said = String::from_utf8_lossy(&check.stdout);
+    ensure!(check.code == Some(0), "e2fsck finds fault: {said}{}", check.stderr);
+    whole(vm, None)
 }
 
 /// The bytes of the largest file lie in physical memory where the guest says, as QEMU sees it.

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Three levels of trust: bytes are alleged; [`SpanHead::parse`] makes a head well-formed;
-//! [`crate::discover`] compares it with where the device lies and makes it ours.
+//! [`crate::region::discover`] compares it with where the device lies and makes it ours.
 
 use physmem::{PAGE_SIZE, PhysRange};
 use uuid::Uuid;

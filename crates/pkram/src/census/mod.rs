@@ -38,7 +38,7 @@ pub struct FileCensus {
     pub extents: Vec<PageExtent>,
 }
 
-/// Where all files lie, in the order of [`Sources::files`].
+/// Where all files lie, in the order of [`Sources::files`](crate::source::Sources::files).
 #[derive(Clone, Debug, Default)]
 pub struct Census {
     /// One for each file.
