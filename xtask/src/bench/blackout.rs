@@ -53,10 +53,11 @@ pub(super) fn measure(bed: &Testbed) -> Result<Vec<Figure>> {
     };
     let blackout = kept.jump + kept.mount;
     let (last_look, shutdown) = (parts(&["last_look"])?, parts(&["shutdown"])?);
-    let mover = parts(&["check", "moves", "metadata", "place"])?;
-    let boot = kept.jump - last_look - shutdown - mover;
+    let (check, moves) = (parts(&["check"])?, parts(&["moves"])?);
+    let place = parts(&["metadata", "place"])?;
+    let boot = kept.jump - last_look - shutdown - check - moves - place;
     let load = parts(&["compose", "load"])?;
-    let rows: [(&str, f64, &str, &str); 17] = [
+    let rows: [(&str, f64, &str, &str); 20] = [
         ("blackout.pkram", blackout, "s", &format!("`pkram exec` until it is mounted; {machine}")),
         ("blackout.plain", plain.jump, "s", "`kexec -e` until the next agent, the same kernels"),
         ("blackout.ratio", blackout / plain.jump, "× plain", "pkram's blackout / plain kexec's"),
@@ -64,9 +65,12 @@ pub(super) fn measure(bed: &Testbed) -> Result<Vec<Figure>> {
         ("blackout.unchecked-ratio", blackout / unchecked.jump, "× plain", "pkram's / that"),
         ("blackout.last-look", last_look, "s", "of pkram's: from the load to reboot(2)"),
         ("blackout.shutdown", shutdown, "s", "of pkram's: from reboot(2) to the mover"),
-        ("blackout.mover", mover, "s", "of pkram's: check, moves, metadata, next kernel"),
+        ("blackout.check", check, "s", "of pkram's: the mover checks its orders"),
+        ("blackout.moves", moves, "s", "of pkram's: it moves what must move of the file"),
+        ("blackout.place", place, "s", "of pkram's: it places metadata, kernel and initrd"),
         ("blackout.boot", boot, "s", "of pkram's: the rest, until the next agent"),
         ("blackout.mount", kept.mount, "s", "of pkram's: `pkram mount`"),
+        ("blackout.moved", kept.moved, "MiB", "of the file lay where the next kernel must be"),
         ("load.pkram", load, "s", "plan, compose, stage, load, as `pkram status` says"),
         ("load.whole", kept.load, "s", "`pkram kexec --load-only`: with hold and census"),
         ("load.plain", plain.load, "s", "`kexec -c -l`, its files in the page cache"),
@@ -99,6 +103,8 @@ fn plain_kexec(bed: &Testbed, next: &Kernel, more: &[&str]) -> Result<Plain> {
 
 struct Kept {
     preserved: u64,
+    /// MiB of it that the mover moved, as the manifest has it.
+    moved: f64,
     load: f64,
     jump: f64,
     mount: f64,
@@ -119,9 +125,13 @@ fn pkram(bed: &Testbed, next: &Kernel) -> Result<Kept> {
     let status: Value = vm.exec(["pkram", "status", "--json"])?.json()?;
     let after = digest(&mut vm, &format!("{REGION}/half"))?;
     ensure!(before == after, "the file came through changed");
+    let manifest = vm.read_file(&format!("{REGION}/.pkram/manifest.json"))?;
+    let manifest: Value = serde_json::from_slice(&manifest).context("the manifest")?;
+    let moved = manifest.pointer("/plan/moved").and_then(Value::as_f64).context("plan/moved")?;
+    let moved = moved / f64::from(1 << 20);
     let arrival = status["arrival"].as_object().context("status knows of no arrival")?;
     let arrival = arrival.iter().filter_map(|(k, v)| Some((k.clone(), v.as_f64()?))).collect();
-    Ok(Kept { preserved, load, jump: hop.total.as_secs_f64(), mount, arrival })
+    Ok(Kept { preserved, moved, load, jump: hop.total.as_secs_f64(), mount, arrival })
 }
 
 /// The old system with half of its memory in one file, and what the load will read in the page

@@ -25,6 +25,8 @@ const METHOD: &str = "\
   compared afterwards, and plain kexec has lost it.
 - kexec-tools hashes what it loads (SHA-256) and checks it between the kernels; `unchecked` is
   without. pkram's mover checks its orders and leaves the pages alone.
+- TCG runs every instruction at about the same speed, so what processors are built to do quickly,
+  such as copying, weighs more in these ratios than on hardware.
 ";
 
 /// The JSON object's shape is version 1.
