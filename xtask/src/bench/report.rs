@@ -27,6 +27,8 @@ const METHOD: &str = "\
   without. pkram's mover checks its orders and leaves the pages alone.
 - TCG runs every instruction at about the same speed, so what processors are built to do quickly,
   such as copying, weighs more in these ratios than on hardware.
+- A ratio's row is the median of the runs' own ratios, not the ratio of the medians. On a machine
+  that does other work the two differ: then believe neither more than the range allows.
 ";
 
 /// The JSON object's shape is version 1.
