@@ -23,7 +23,7 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
-    /// Say whether it would work, what would be kept, moved and left free; change nothing
+    /// Say whether it would work, what would be kept, moved and left free; load nothing
     Check(Save),
     /// Hold the sources, plan, load the next kernel, and jump into it
     Kexec {
@@ -44,6 +44,7 @@ pub(crate) enum Verb {
     /// List regions and what they carry
     List,
     /// Mount a region in place (ext4 with DAX; nosuid, nodev)
+    #[command(override_usage = "pkram mount [OPTIONS] [REGION] <DIR>")]
     Mount {
         /// UUID of the region (or its beginning), or a device of it; may be left out where there is
         /// only one

@@ -104,6 +104,16 @@ fn kernels_and_machines_that_will_not_do() -> Result<()> {
     let strange =
         words(&["pkram", "kexec", "--kernel", &image, "--append", "mem=512M", "/dev/shm/file"]);
     refused(&mut vm, &strange, &["mem=512M", "leave it out"])?;
+    let over = words(&[
+        "pkram",
+        "kexec",
+        "--kernel",
+        &image,
+        "--append",
+        "memmap=767M$1M",
+        "/dev/shm/file",
+    ]);
+    refused(&mut vm, &over, &["memmap=767M$1M", "leave it out"])?;
     vm.sh("truncate -s 4G /tmp/huge")?;
     let huge =
         words(&["pkram", "kexec", "--kernel", &image, "--initrd", "/tmp/huge", "/dev/shm/file"]);

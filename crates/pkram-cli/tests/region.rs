@@ -3,7 +3,8 @@
 mod common;
 
 use anyhow::{Context, Result, ensure};
-use common::{hop, meminfo, number};
+use common::{hop, meminfo, memory_map, mount, number};
+use physmem::E820Type;
 use serde_json::Value;
 use testbed::Vm;
 
@@ -80,5 +81,14 @@ fn damage_is_found_and_memory_comes_back() -> Result<()> {
     ensure!(risen == promised, "MemTotal rose by {risen}, promised {promised}");
     let list: Value = vm.exec(["pkram", "list", "--json"])?.json()?;
     ensure!(list["regions"].as_array().is_some_and(Vec::is_empty), "{list}");
+
+    // To the next kernel all of the released memory is RAM, what could not come back here among it.
+    vm.sh("echo small > /dev/shm/small")?;
+    hop(&mut vm, bed.kernel("6.12")?, &["small=/dev/shm/small"])?;
+    let spans = memory_map(&mut vm)?.of_type(E820Type::Pram);
+    let manifest = mount(&mut vm)?;
+    let region = number(&manifest, "/plan/region")?;
+    ensure!(spans.bytes() == region, "{} bytes are spans, the region has {region}", spans.bytes());
+    ensure!(region <= 8 << 20, "a file of 6 bytes takes {region} bytes");
     Ok(())
 }

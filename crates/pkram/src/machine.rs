@@ -1,9 +1,12 @@
 //! What this machine's memory is: the map that the next kernel would be given, and figures.
 
 use kexec::e820::keep_reserved;
-use physmem::{E820Entry, FirmwareError, IomemError, MemoryMap, parse_iomem};
-use std::fs;
-use std::io;
+use physmem::{
+    E820Entry, E820Type, FirmwareError, IomemError, MemoryMap, PhysRange, RangeSet, parse_iomem,
+};
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 /// Why the machine cannot be described.
@@ -54,11 +57,42 @@ pub fn firmware_map() -> Result<MemoryMap, MachineError> {
 }
 
 /// The map that the next kernel would be given if nothing were kept: the firmware's, less what
-/// this kernel knows better.
+/// this kernel knows better, and with the spans that were released in this boot as RAM again.
 pub fn next_map() -> Result<MemoryMap, MachineError> {
     let mut map = firmware_map()?;
     keep_reserved(&mut map, &parse_iomem(&read(Path::new("/proc/iomem"))?)?);
+    map.retype(E820Type::Pram, &released_spans()?, E820Type::Ram);
     Ok(map)
+}
+
+/// Where `release` notes what it released. It lives as long as this boot, which is as long as it
+/// is needed: the next kernel knows such a span as RAM.
+const RELEASED: &str = "/run/pkram/released";
+
+/// The spans that were released in this boot.
+fn released_spans() -> Result<RangeSet, MachineError> {
+    let path = Path::new(RELEASED);
+    let text = match fs::read_to_string(path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(RangeSet::new()),
+        other => other.map_err(io_at(path))?,
+    };
+    let parse = |line: &str| {
+        let (start, len) = line.split_once(' ')?;
+        PhysRange::from_len(start.parse().ok()?, len.parse().ok()?).ok()
+    };
+    let wrong = |line: &str| MachineError::Number { path: path.to_owned(), found: line.to_owned() };
+    text.lines().map(|line| parse(line).ok_or_else(|| wrong(line))).collect()
+}
+
+/// Notes that a span is no region any more.
+pub(crate) fn note_released(span: PhysRange) -> Result<(), MachineError> {
+    let path = Path::new(RELEASED);
+    let note = || {
+        path.parent().map_or(Ok(()), fs::create_dir_all)?;
+        let mut file = File::options().append(true).create(true).mode(0o600).open(path)?;
+        writeln!(file, "{} {}", span.start(), span.len())
+    };
+    note().map_err(io_at(path))
 }
 
 /// `MemTotal` of `/proc/meminfo`, in bytes.

@@ -87,6 +87,7 @@ pub fn release(region: &Region) -> Result<Released, ReleaseError> {
     let mut released = Released::default();
     for span in &region.spans {
         forget(span)?;
+        machine::note_released(span.head.range)?;
         let back = match returnable(span.head.range, block) {
             Some(range) => {
                 hand_back(span)?;

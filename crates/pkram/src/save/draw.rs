@@ -14,8 +14,8 @@ use crate::progress::Progress;
 use crate::source::{SourceSpec, Sources};
 use crate::staging::Staging;
 use kexec::{Boot, BzImage};
-use physmem::{ADDRESS_LIMIT, MemoryMap, PAGE_SIZE, PhysRange, RangeSet};
-use plan::{KernelNeeds, Layout, MoveRun, Request, assign, lay_out};
+use physmem::{ADDRESS_LIMIT, E820Type, MemoryMap, PAGE_SIZE, PhysRange, RangeSet};
+use plan::{KernelNeeds, Layout, MoveRun, PlanError, Request, assign, lay_out};
 use regionfs::{ComposeError, FileExtent, Geometry, RegionImage, Timestamp};
 use uuid::Uuid;
 
@@ -64,13 +64,19 @@ pub(super) struct Drawn {
 
 impl Work<'_> {
     /// Plans and composes, again with more room for metadata where the moves made more extents
-    /// than there was room for.
+    /// than there was room for, and with room for staged pages in the spans where so many lie
+    /// there that moved pages find no place.
     pub(super) fn draw(&self) -> Result<Drawn, SaveError> {
         let mut head_blocks = self.head_estimate()?;
+        let mut staged_in_spans = false;
         for _ in 0..ATTEMPTS {
-            match self.attempt(head_blocks)? {
-                Ok(drawn) => return Ok(drawn),
-                Err(needed) => head_blocks = needed + needed / 8 + 16,
+            match self.attempt(head_blocks, staged_in_spans) {
+                Ok(Ok(drawn)) => return Ok(drawn),
+                Ok(Err(needed)) => head_blocks = needed + needed / 8 + 16,
+                Err(SaveError::Plan(PlanError::NoDestination { .. })) if !staged_in_spans => {
+                    staged_in_spans = true;
+                }
+                Err(error) => return Err(error),
             }
         }
         Err(SaveError::HeadGrows { blocks: head_blocks })
@@ -90,7 +96,11 @@ impl Work<'_> {
         Ok(head + head / 8 + 16)
     }
 
-    fn attempt(&self, head_blocks: u64) -> Result<Result<Drawn, u64>, SaveError> {
+    fn attempt(
+        &self,
+        head_blocks: u64,
+        staged_in_spans: bool,
+    ) -> Result<Result<Drawn, u64>, SaveError> {
         self.progress.begin("plan", 3);
         let pages = |bytes: usize| (bytes as u64).div_ceil(PAGE_SIZE);
         let content = head_blocks
@@ -99,8 +109,12 @@ impl Work<'_> {
             + pages(self.next.initrd.len())
             + self.boot.bound() / PAGE_SIZE;
         let kept_pages = self.keep.bytes() / PAGE_SIZE;
-        let request = self.request(head_blocks, pages_bound(content, kept_pages) * PAGE_SIZE)?;
-        let layout = lay_out(&request)?;
+        let room = if staged_in_spans { pages_bound(content, kept_pages) * PAGE_SIZE } else { 0 };
+        let layout = lay_out(&self.request(head_blocks, room)?)?;
+        self.next.refuse_conflicts(
+            &layout.next_map(self.map).of_type(E820Type::Pram),
+            self.options.force,
+        )?;
         self.progress.advance(1);
 
         let displaced = layout.displaced.bytes() / PAGE_SIZE;

@@ -112,8 +112,7 @@ impl NextKernel {
     /// it is certain, unless `force` is set.
     pub(super) fn doubts(&self, force: bool) -> Result<Vec<String>, NextError> {
         let kernel = self.parse()?;
-        let mut certain: Vec<String> =
-            conflicts(&self.cmdline, &RangeSet::new()).iter().map(ToString::to_string).collect();
+        let mut certain = Vec::new();
         let mut doubts = Vec::new();
         match kernel.release() {
             None => doubts.push("the image does not say which kernel it is".to_owned()),
@@ -134,6 +133,13 @@ impl NextKernel {
         doubts.dedup();
         doubts.extend(certain);
         Ok(doubts)
+    }
+
+    /// Refuses a command line that would hurt a region in `spans`, unless `force` is set.
+    pub(super) fn refuse_conflicts(&self, spans: &RangeSet, force: bool) -> Result<(), NextError> {
+        let found: Vec<_> =
+            conflicts(&self.cmdline, spans).iter().map(ToString::to_string).collect();
+        if force || found.is_empty() { Ok(()) } else { Err(NextError::Blind(found)) }
     }
 
     /// The image, well-formed.
