@@ -15,10 +15,12 @@ mod size;
 mod verbs;
 
 use clap::Parser;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let cli = args::Cli::parse();
+    allow_open_files();
     match verbs::run(&cli) {
         Ok(code) => code,
         Err(error) => {
@@ -26,6 +28,13 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Each few GiB that are held take an open file; a thousand, the usual limit, are soon used up.
+fn allow_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    // With the old limit small sources go as well as before.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
 }
 
 /// An error with its causes; most of pkram's own messages tell theirs already.

@@ -9,7 +9,7 @@
 //! Three levels of trust: bytes are alleged; [`SpanHead::parse`] makes a head well-formed;
 //! [`crate::region::discover`] compares it with where the device lies and makes it ours.
 
-use physmem::{PAGE_SIZE, PhysRange};
+use physmem::{ADDRESS_LIMIT, PAGE_SIZE, PhysRange};
 use uuid::Uuid;
 use zerocopy::little_endian::{U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
@@ -19,6 +19,9 @@ pub const MAGIC: [u8; 8] = *b"PKRAMSPN";
 
 /// Version of this layout.
 pub const VERSION: u32 = 1;
+
+/// More spans than a memory map has entries (`E820_MAX_ENTRIES`, `arch/x86/include/asm/e820/types.h`).
+const MOST_SPANS: u32 = 3200;
 
 /// Blocks of 4 KiB at the start of every span but the first that carry no file data.
 pub const LATER_HEAD_BLOCKS: u64 = 2;
@@ -143,8 +146,11 @@ impl SpanHead {
             region_blocks: layout.region_blocks.get(),
             created: layout.created.get(),
         };
-        if head.index >= head.count {
+        if head.index >= head.count || head.count > MOST_SPANS {
             return Err(absurd(format!("span {} of {}", head.index, head.count)));
+        }
+        if head.region_blocks > ADDRESS_LIMIT / PAGE_SIZE {
+            return Err(absurd(format!("a region of {} blocks", head.region_blocks)));
         }
         let end = head.first_block.checked_add(range.len() / PAGE_SIZE);
         if end.is_none_or(|end| end > head.region_blocks)
@@ -192,6 +198,8 @@ mod tests {
             SpanHead { region_blocks: 2000, ..head() },
             SpanHead { first_block: u64::MAX, ..head() },
             SpanHead { index: 0, ..head() },
+            SpanHead { count: u32::MAX, ..head() },
+            SpanHead { region_blocks: 1 << 52, ..head() },
         ] {
             assert!(matches!(SpanHead::parse(&bad.to_bytes()), Err(HeadError::Absurd { .. })));
         }

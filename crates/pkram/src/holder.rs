@@ -5,13 +5,18 @@
 
 use crate::progress::Progress;
 use crate::save::{Prepared, SaveError};
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::time::Duration;
+
+/// What pkram keeps for the time of this boot.
+const DIR: &str = "/run/pkram";
 
 /// Where the holder listens.
 pub const SOCKET: &str = "/run/pkram/holder.sock";
@@ -53,7 +58,7 @@ pub enum HolderError {
     None,
     /// One runs already.
     #[error(
-        "something is loaded already; jump with `pkram exec` or take it back with `pkram unload`"
+        "another pkram is loading or has loaded something already; jump with `pkram exec` or take it back with `pkram unload`"
     )]
     Running,
     /// The connection broke or made no sense.
@@ -61,35 +66,45 @@ pub enum HolderError {
     Io(#[from] io::Error),
 }
 
-/// A socket that a holder will listen on: taken before anything is held, so that two holders
-/// cannot be.
+/// The right to load: one process at a time has it, from before it holds anything until it ends.
 #[derive(Debug)]
 pub struct Seat {
-    listener: UnixListener,
+    _lock: File,
 }
 
 impl Seat {
-    /// Takes the socket, unless a living holder has it.
+    /// Takes the seat, unless a living process has it.
     pub fn take() -> Result<Self, HolderError> {
-        let path = Path::new(SOCKET);
-        if UnixStream::connect(path).is_ok() {
-            return Err(HolderError::Running);
+        let dir = Path::new(DIR);
+        fs::create_dir_all(dir)?;
+        fs::set_permissions(dir, fs::Permissions::from_mode(0o700))?;
+        let lock =
+            File::options().write(true).create(true).truncate(false).open(dir.join("lock"))?;
+        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Self { _lock: lock }),
+            Err(Errno::WOULDBLOCK) => Err(HolderError::Running),
+            Err(e) => Err(HolderError::Io(e.into())),
         }
-        if let Some(dir) = path.parent() {
-            fs::create_dir_all(dir)?;
-            fs::set_permissions(dir, fs::Permissions::from_mode(0o700))?;
-        }
-        match fs::remove_file(path) {
+    }
+
+    /// Begins to listen; from then on questions are kept until they are answered.
+    pub fn listen(&self) -> Result<UnixListener, HolderError> {
+        match fs::remove_file(SOCKET) {
             Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e.into()),
             _ => {}
         }
-        Ok(Self { listener: UnixListener::bind(path)? })
+        Ok(UnixListener::bind(SOCKET)?)
     }
 
     /// Holds `prepared`, which is loaded, until it is asked to let go. After a failed jump nothing
     /// is loaded any more, and the holder ends.
-    pub fn serve(self, prepared: Prepared, progress: &dyn Progress) -> Result<(), SaveError> {
-        for client in self.listener.incoming().flatten() {
+    pub fn serve(
+        self,
+        listener: &UnixListener,
+        prepared: Prepared,
+        progress: &dyn Progress,
+    ) -> Result<(), SaveError> {
+        for client in listener.incoming().flatten() {
             let Ok(ask) = read_ask(&client) else { continue };
             match ask {
                 Ask::Status => {
@@ -134,7 +149,10 @@ pub fn ask(what: Ask) -> Result<Reply, HolderError> {
     let line = serde_json::to_string(&what).map_err(io::Error::other)?;
     writeln!(stream, "{line}")?;
     let mut answer = String::new();
-    BufReader::new(stream).read_line(&mut answer)?;
+    if BufReader::new(stream).read_line(&mut answer)? == 0 {
+        let gone = "the holder ended without an answer; `pkram unload` takes back what it loaded";
+        return Err(io::Error::other(gone).into());
+    }
     Ok(serde_json::from_str(&answer).map_err(io::Error::other)?)
 }
 

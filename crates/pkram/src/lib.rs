@@ -33,5 +33,6 @@ mod staging;
 #[expect(unsafe_code, reason = "the only place for it")]
 mod sys;
 
-pub use kexec::preflight::{Obstacle, obstacles};
+pub use kexec::preflight::{Obstacle, is_loaded, obstacles};
+pub use kexec::sys::unload;
 pub use sys::tsc;

@@ -97,9 +97,15 @@ pub(crate) fn note_released(span: PhysRange) -> Result<(), MachineError> {
 
 /// `MemTotal` of `/proc/meminfo`, in bytes.
 pub fn mem_total() -> Result<u64, MachineError> {
+    meminfo("MemTotal")
+}
+
+/// A field of `/proc/meminfo`, in bytes.
+pub(crate) fn meminfo(field: &str) -> Result<u64, MachineError> {
     let path = Path::new("/proc/meminfo");
     let text = read(path)?;
-    let found = text.lines().find_map(|l| l.strip_prefix("MemTotal:")).unwrap_or_default();
+    let line = text.lines().find_map(|l| l.strip_prefix(field)?.strip_prefix(':'));
+    let found = line.unwrap_or_default();
     let number = found.trim().strip_suffix(" kB").and_then(|kb| kb.parse::<u64>().ok());
     number
         .and_then(|kb| kb.checked_mul(1024))

@@ -2,20 +2,31 @@
 
 use crate::answer::print;
 use anyhow::bail;
-use pkram::holder::{Ask, Reply, ask};
+use pkram::holder::{Ask, HolderError, Reply, ask};
 use serde::Serialize;
 use std::fmt;
+use std::path::Path;
 use std::process::ExitCode;
 
 pub(crate) fn exec() -> anyhow::Result<ExitCode> {
     match ask(Ask::Exec)? {
-        Reply::Failed(why) => bail!("{why}; what was loaded is unloaded, and the sources are free"),
+        Reply::Failed(why) => {
+            bail!("{why}; what was loaded is taken back, and the sources are free")
+        }
         other => bail!("the holder answered {other:?} instead of jumping"),
     }
 }
 
 pub(crate) fn unload(json: bool) -> anyhow::Result<ExitCode> {
-    match ask(Ask::Unload)? {
+    let answer = match ask(Ask::Unload) {
+        // The holder was killed: what it loaded would jump into pages that are no longer held.
+        Err(HolderError::None) if pkram::is_loaded(Path::new("/sys")).unwrap_or(false) => {
+            pkram::unload()?;
+            Reply::Done
+        }
+        other => other?,
+    };
+    match answer {
         Reply::Done => print(json, &Unloaded { unloaded: true })?,
         Reply::Failed(why) => bail!("{why}"),
         Reply::Loaded(_) => bail!("the holder answered something else"),

@@ -143,7 +143,7 @@ impl fmt::Display for Inspection {
             writeln!(f, "span        {e}")?;
         }
         if let Some(s) = &self.filesystem {
-            let free = show(s.free_blocks * 4096);
+            let free = show(s.free_blocks.saturating_mul(4096));
             let state = if s.clean { "clean" } else { "in use, or not unmounted" };
             let used = s.inodes - s.free_inodes.min(s.inodes);
             writeln!(f, "filesystem  {}, {free} free, {used} inodes used, {state}", s.uuid)?;

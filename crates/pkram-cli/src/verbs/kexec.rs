@@ -9,7 +9,9 @@ use crate::args::{Cli, Save};
 use crate::bar::Bars;
 use anyhow::Context as _;
 use pkram::holder::Seat;
-use pkram::save::{Prepared, prepare};
+use pkram::save::{Prepared, preflight, prepare};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+use signal_hook::iterator::Signals;
 use std::io::{self, BufRead, BufReader, Read, Write as _};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode, Stdio};
@@ -18,14 +20,17 @@ use std::process::{Command, ExitCode, Stdio};
 const LOADED: &str = "loaded";
 
 pub(crate) fn run(cli: &Cli, save: &Save, bars: &Bars) -> anyhow::Result<ExitCode> {
+    preflight()?;
+    let _seat = Seat::take()?;
     let prepared = load(save, bars)?;
-    prepared.last_look(bars)?;
     print(cli.json, &Plan::of(&prepared))?;
+    prepared.last_look(bars)?;
     Err(prepared.jump().into())
 }
 
 fn load(save: &Save, bars: &Bars) -> anyhow::Result<Prepared> {
     let mut prepared = prepare(&options(save)?, bars)?;
+    unload_on_signals()?;
     prepared.load()?;
     Ok(prepared)
 }
@@ -39,7 +44,6 @@ pub(crate) fn start_holder() -> anyhow::Result<ExitCode> {
         .arg("--holder")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
-        .process_group(0)
         .spawn()
         .context("cannot start the process that holds the sources")?;
     let mut said = BufReader::new(holder.stdout.take().context("the holder has no stdout")?);
@@ -58,13 +62,29 @@ pub(crate) fn start_holder() -> anyhow::Result<ExitCode> {
 
 /// Is the holder.
 pub(crate) fn hold(cli: &Cli, save: &Save, bars: &Bars) -> anyhow::Result<ExitCode> {
+    preflight()?;
     let seat = Seat::take()?;
     let prepared = load(save, bars)?;
-    println!("{LOADED}");
+    let listener = seat.listen()?;
+    writeln!(io::stdout(), "{LOADED}")?;
     print(cli.json, &Plan::of(&prepared))?;
     leave_terminal()?;
-    seat.serve(prepared, bars)?;
+    seat.serve(&listener, prepared, bars)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// What is loaded means nothing without the pages held here: a signal that ends this process
+/// takes it back first.
+fn unload_on_signals() -> io::Result<()> {
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP, SIGQUIT])?;
+    std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
+        if signals.forever().next().is_some() {
+            // Nobody is left to tell, and the process ends either way.
+            let _ = pkram::unload();
+            std::process::exit(1);
+        }
+    })?;
+    Ok(())
 }
 
 /// Closes what ties the holder to the one who started it.
@@ -72,7 +92,8 @@ fn leave_terminal() -> io::Result<()> {
     let null = std::fs::File::options().read(true).write(true).open("/dev/null")?;
     rustix::stdio::dup2_stdout(&null)?;
     rustix::stdio::dup2_stderr(&null)?;
-    // Fails only for the leader of a process group, which is as good.
-    let _ = rustix::process::setsid();
+    rustix::process::setsid()?;
+    // Out of memory, another one is to go: without the holder all that it holds is lost.
+    std::fs::write("/proc/self/oom_score_adj", "-1000")?;
     Ok(())
 }

@@ -33,6 +33,9 @@ pub fn hold(sources: &Sources, progress: &dyn Progress) -> Result<(Hold, Census)
         let path = sources.path_of(file);
         let fd = open_file(&path)?;
         let stat = fstat(&fd).map_err(|e| io_at(&path)(e.into()))?;
+        if !file.is(&stat) {
+            return Err(CensusError::Unsteady { path, change: Change::Gone });
+        }
         let size = u64::try_from(stat.st_size).map_err(io::Error::other).map_err(io_at(&path))?;
         census.files[i].size = size;
         let mut holes = size;
@@ -109,7 +112,7 @@ impl Batch {
 /// hidden.
 fn restore_mtime(path: &Path, mtime: Timespec) -> io::Result<()> {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
-    if now.tv_sec - mtime.tv_sec < 2 {
+    if now.tv_sec.saturating_sub(mtime.tv_sec) < 2 {
         return Ok(());
     }
     let last_access = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT };

@@ -4,7 +4,7 @@ use super::file::{at_path, data_ranges, open_file, read_frames};
 use super::{Census, CensusError, FileCensus, io_at};
 use crate::pagemap::Pagemap;
 use crate::progress::Progress;
-use crate::source::Sources;
+use crate::source::{SourceFile, Sources};
 use crate::sys::FileMap;
 use physmem::PAGE_SIZE;
 use rustix::fs::fstat;
@@ -16,8 +16,10 @@ use std::path::{Path, PathBuf};
 /// How a file differs from its census.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// It is gone.
+    /// It is gone, or another took its name.
     Gone,
+    /// It is a folder, and names in it came or went.
+    Names,
     /// It has another size now.
     Size {
         /// Bytes at the census.
@@ -36,6 +38,7 @@ impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Gone => f.write_str("disappeared"),
+            Self::Names => f.write_str("got or lost names"),
             Self::Size { was, now } if now < was => {
                 write!(f, "shrank from {was} to {now} bytes")
             }
@@ -59,7 +62,7 @@ impl Census {
         progress.begin("last look", sources.files.len() as u64);
         for (file, before) in sources.files.iter().zip(&self.files) {
             let path = sources.path_of(file);
-            let now = match look(&path, &mut pagemap) {
+            let now = match look(file, &path, &mut pagemap) {
                 Err(CensusError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
                     return Ok(Some((path, Change::Gone)));
                 }
@@ -71,15 +74,28 @@ impl Census {
             }
             progress.advance(1);
         }
+        for folder in &sources.folders {
+            match folder.is_unchanged() {
+                Ok(true) => {}
+                Ok(false) => return Ok(Some((folder.path.clone(), Change::Names))),
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                    return Ok(Some((folder.path.clone(), Change::Gone)));
+                }
+                Err(e) => return Err(io_at(&folder.path)(e)),
+            }
+        }
         progress.end();
         Ok(None)
     }
 }
 
 /// Looks where a file lies now, without pinning or changing anything.
-fn look(path: &Path, pagemap: &mut Pagemap) -> Result<FileCensus, CensusError> {
+fn look(file: &SourceFile, path: &Path, pagemap: &mut Pagemap) -> Result<FileCensus, CensusError> {
     let fd = open_file(path)?;
     let stat = fstat(&fd).map_err(io::Error::from).map_err(io_at(path))?;
+    if !file.is(&stat) {
+        return Err(CensusError::Unsteady { path: path.to_owned(), change: Change::Gone });
+    }
     let size = u64::try_from(stat.st_size).map_err(io::Error::other).map_err(io_at(path))?;
     let mut extents = Vec::new();
     for data in data_ranges(&fd, size).map_err(io_at(path))? {

@@ -61,6 +61,8 @@ pub(super) struct Part<'a> {
 /// Makes the device `name` from `parts`, one after the other, and says where it is.
 pub(super) fn join(name: &str, parts: &[Part<'_>]) -> io::Result<PathBuf> {
     let control = File::options().read(true).write(true).open("/dev/mapper/control")?;
+    // One of this name without a table is of no use to anybody; one in use refuses to go.
+    let _ = dm_ioctl(control.as_fd(), DEV_REMOVE, &mut request(name, 0, &[]));
     let mut create = request(name, 0, &[]);
     let uuid = offset_of!(Header, uuid);
     create[uuid..uuid + name.len()].copy_from_slice(name.as_bytes());

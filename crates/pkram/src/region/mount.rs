@@ -90,8 +90,11 @@ pub(crate) fn block_device(region: &Region) -> Result<PathBuf, MountError> {
 fn joined(name: &str) -> Option<PathBuf> {
     let disks = std::fs::read_dir("/sys/block").ok()?;
     disks.flatten().find_map(|disk| {
-        let found = std::fs::read_to_string(disk.path().join("dm/name")).ok()?;
-        (found.trim() == name).then(|| Path::new("/dev").join(disk.file_name()))
+        let read = |file| std::fs::read_to_string(disk.path().join(file)).ok();
+        let found = read("dm/name")?;
+        // Without a table it is what a killed pkram left; joining replaces it.
+        let whole = read("size").is_some_and(|size| size.trim() != "0");
+        (found.trim() == name && whole).then(|| Path::new("/dev").join(disk.file_name()))
     })
 }
 

@@ -25,6 +25,10 @@ use uuid::Uuid;
 /// with 2 MiB alignment (`nd_pfn_init`, `drivers/nvdimm/pfn_devs.c`).
 const DAX_HEAD: u64 = 2 << 20;
 
+/// The drivers on the way.
+const DAX_PMEM: &str = "/sys/bus/nd/drivers/dax_pmem";
+const KMEM: &str = "/sys/bus/dax/drivers/kmem";
+
 /// How long a device may take to appear or to go.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -84,10 +88,19 @@ pub fn release(region: &Region) -> Result<Released, ReleaseError> {
         exclusive(span)?;
     }
     let block = machine::memory_block()?;
-    let mut released = Released::default();
+    // Then see that there is a way back, and only then make the region none, all of it.
+    if region.spans.iter().any(|s| returnable(s.head.range, block).is_some()) {
+        load("dax_pmem");
+        load("kmem");
+        wait_for(Path::new(DAX_PMEM), "dax_pmem")?;
+        wait_for(Path::new(KMEM), "kmem")?;
+    }
     for span in &region.spans {
         forget(span)?;
         machine::note_released(span.head.range)?;
+    }
+    let mut released = Released::default();
+    for span in &region.spans {
         let back = match returnable(span.head.range, block) {
             Some(range) => {
                 hand_back(span)?;
@@ -134,22 +147,16 @@ fn hand_back(span: &Span) -> Result<(), ReleaseError> {
     let real = link.canonicalize().map_err(io_at(&link))?;
     let region = real.parent().unwrap_or(Path::new("/")).to_owned();
     write(Path::new("/sys/bus/nd/drivers/nd_pmem/unbind"), &namespace)?;
-    load("dax_pmem");
-    load("kmem");
     let seed = read(&region.join("dax_seed"))?;
     let dax = region.join(&seed);
     write(&dax.join("align"), "2097152")?;
     write(&dax.join("mode"), "ram")?;
     write(&dax.join("uuid"), &Uuid::new_v4().to_string())?;
     write(&dax.join("namespace"), &namespace)?;
-    let driver = Path::new("/sys/bus/nd/drivers/dax_pmem");
-    wait_for(driver, "dax_pmem")?;
     if !dax.join("driver").exists() {
-        write(&driver.join("bind"), &seed)?;
+        write(&Path::new(DAX_PMEM).join("bind"), &seed)?;
     }
     let device = dax_device(&dax)?;
-    let kmem = Path::new("/sys/bus/dax/drivers/kmem");
-    wait_for(kmem, "kmem")?;
     let bound = Path::new("/sys/bus/dax/devices").join(&device).join("driver");
     if bound.canonicalize().is_ok_and(|d| d.ends_with("kmem")) {
         return Ok(());
@@ -157,7 +164,7 @@ fn hand_back(span: &Span) -> Result<(), ReleaseError> {
     if bound.exists() {
         write(&bound.join("unbind"), &device)?;
     }
-    write(&kmem.join("new_id"), &device)
+    write(&Path::new(KMEM).join("new_id"), &device)
 }
 
 /// The device-dax instance, e.g. `dax0.0`, that a bound `nd` dax device has.

@@ -12,11 +12,12 @@ use crate::machine;
 use crate::manifest::{self, Manifest, PlanFigures};
 use crate::progress::Progress;
 use crate::source::{SourceSpec, Sources};
-use crate::staging::Staging;
+use crate::staging::{Staging, StagingError};
 use kexec::{Boot, BzImage};
 use physmem::{ADDRESS_LIMIT, E820Type, MemoryMap, PAGE_SIZE, PhysRange, RangeSet};
 use plan::{KernelNeeds, Layout, MoveRun, PlanError, Request, assign, lay_out};
 use regionfs::{ComposeError, FileExtent, Geometry, RegionImage, Timestamp};
+use std::io;
 use uuid::Uuid;
 
 /// Spans that one region has at most.
@@ -29,6 +30,9 @@ const STAY_PRICE: u64 = 32;
 /// RAM below 4 GiB that the next kernel finds in one piece: swiotlb's 64 MiB and as much again for
 /// 32-bit devices (`kernel/dma/swiotlb.c: IO_TLB_DEFAULT_SIZE`).
 const LOW_RAM: u64 = 128 << 20;
+
+/// What staging leaves of the available memory, in bytes.
+const SPARE: u64 = 16 << 20;
 
 /// How often the head may turn out too small for what the moves left of the extents.
 const ATTEMPTS: u32 = 4;
@@ -119,6 +123,12 @@ impl Work<'_> {
 
         let displaced = layout.displaced.bytes() / PAGE_SIZE;
         let staged = pages_bound(content, displaced) * PAGE_SIZE;
+        // Asking for more than there is wakes the OOM killer, which may hit the sources' owner.
+        let available = machine::meminfo("MemAvailable")?;
+        if staged + SPARE > available {
+            let source = io::Error::other(format!("{available} bytes are available"));
+            return Err(StagingError::Memory { need: staged, source }.into());
+        }
         let mut staging = Staging::new(staged, &forbidden(&layout))?;
         let moves = assign(&layout, self.keep, &staging.frames())?;
         self.progress.advance(1);

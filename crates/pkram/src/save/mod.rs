@@ -17,5 +17,5 @@ mod stage;
 
 pub use next::{CmdlineChoice, NextError, NextKernel, NextOptions};
 pub use options::{Options, SaveError, default_reserve};
-pub use prepare::prepare;
+pub use prepare::{preflight, prepare};
 pub use prepared::Prepared;

@@ -73,6 +73,11 @@ pub enum SaveError {
     Changed { path: PathBuf, change: Change },
     #[error("the region's metadata keeps growing over the room planned for it ({blocks} blocks)")]
     HeadGrows { blocks: u64 },
+    #[error(
+        "{bytes} bytes of this machine's memory are broken (HardwareCorrupted in /proc/meminfo); \
+         the mover could run into them. Replace the memory, or go on with --force if you know better"
+    )]
+    Poisoned { bytes: u64 },
     #[error("nothing to keep: no source was given")]
     NoSources,
     #[error("{}", lines(.0))]

@@ -17,7 +17,7 @@ use kexec::identity::{Identity, reach};
 use kexec::mover_segment::Orders;
 use kexec::preflight::obstacles;
 use kexec::{Boot, BzImage, MoverSegment};
-use physmem::{PAGE_SIZE, PhysRange, RangeSet};
+use physmem::{E820Type, PAGE_SIZE, PhysRange, RangeSet};
 use regionfs::{Attributes, Timestamp};
 use std::path::Path;
 use std::time::{Duration, UNIX_EPOCH};
@@ -25,6 +25,12 @@ use uuid::Uuid;
 
 /// The first serial port of a PC, where the mover says why it resets if it must.
 const COM1: u16 = 0x3f8;
+
+/// Refuses where this machine lets nobody load a kernel.
+pub fn preflight() -> Result<(), SaveError> {
+    let obstacles = obstacles(Path::new("/"));
+    if obstacles.is_empty() { Ok(()) } else { Err(SaveError::Obstacles(obstacles)) }
+}
 
 /// Holds the sources, plans, composes and stages. Nothing is loaded yet.
 pub fn prepare(options: &Options, progress: &dyn Progress) -> Result<Prepared, SaveError> {
@@ -43,9 +49,10 @@ pub fn prepare(options: &Options, progress: &dyn Progress) -> Result<Prepared, S
         crtime: now,
         ..Attributes::default()
     };
-    let obstacles = obstacles(Path::new("/"));
-    if !obstacles.is_empty() {
-        return Err(SaveError::Obstacles(obstacles));
+    preflight()?;
+    let poisoned = machine::meminfo("HardwareCorrupted")?;
+    if poisoned > 0 && !options.force {
+        return Err(SaveError::Poisoned { bytes: poisoned });
     }
     let next = NextKernel::read(&options.next)?;
     let mut notes = next.doubts(options.force)?;
@@ -117,7 +124,8 @@ pub fn prepare(options: &Options, progress: &dyn Progress) -> Result<Prepared, S
     };
     let prepared = Prepared {
         next_map: drawn.layout.next_map(&map),
-        kept: keep.subtract(&displaced),
+        // Regions of earlier generations are kept as well.
+        kept: keep.subtract(&displaced).union(&map.of_type(E820Type::Pram)),
         handover_offset: drawn.timeline + TIMELINE_BYTES as u64 - drawn.boot_block.start(),
         layout: drawn.layout,
         moves: drawn.moves,

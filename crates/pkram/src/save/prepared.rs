@@ -110,12 +110,21 @@ impl Prepared {
 
     /// Takes the load back.
     pub fn unload(mut self) -> Result<(), SaveError> {
+        kexec::sys::unload()?;
         self.loaded = false;
-        Ok(kexec::sys::unload()?)
+        Ok(())
     }
 
     /// Enters the next kernel. Returns only if that fails; what was loaded is taken back then.
+    ///
+    /// Loads once more first: another program may have loaded a kernel of its own meanwhile, to
+    /// which every page that is held here would be free memory.
     pub fn jump(mut self) -> SaveError {
+        let loaded_tsc = self.handover.loaded_tsc;
+        if let Err(error) = self.load() {
+            return error;
+        }
+        self.handover.loaded_tsc = loaded_tsc;
         self.handover.tsc_hz = self.clock.rate();
         let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
         self.handover.jump_time = u64::try_from(time.as_nanos()).unwrap_or(0);

@@ -9,6 +9,7 @@ use mover_abi::Move;
 use physmem::{PAGE_SIZE, PhysRange, RangeSet};
 use plan::{Layout, MoveRun};
 use regionfs::RegionImage;
+use std::collections::HashMap;
 use std::io;
 
 /// How many pages to stage at most: `content` pages, and the list that moves them and as many
@@ -69,9 +70,9 @@ impl Parts<'_> {
         let pages = staging.reserve(moves.list_pages())?;
         let frames: Vec<_> = pages.pfns.iter().map(|pfn| pfn * PAGE_SIZE).collect();
         let list = moves.list(&frames)?;
+        let place: HashMap<_, _> = frames.iter().zip(0..).collect();
         for (address, bytes) in &list {
-            let index = frames.iter().position(|f| f == address).unwrap_or(0);
-            staging.write_page(&pages, index, bytes);
+            staging.write_page(&pages, place[address], bytes);
         }
         let list_pages =
             frames.iter().filter_map(|&f| PhysRange::from_len(f, PAGE_SIZE).ok()).collect();

@@ -8,7 +8,8 @@ use super::names::attributes;
 use super::spec::SourceSpec;
 use regionfs::{Attributes, Content, NodeId, Tree, TreeError};
 use rustix::fs::{
-    AtFlags, CWD, Dir, FileType, Mode, OFlags, Statx, StatxFlags, openat, readlinkat, statx,
+    AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat, Statx, StatxFlags, major, minor, openat,
+    readlinkat, statx,
 };
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -77,6 +78,8 @@ pub struct SourceFile {
     pub node: NodeId,
     /// Its size in bytes when it was found.
     pub size: u64,
+    device: u64,
+    inode: u64,
     dir: u32,
     name: Box<OsStr>,
 }
@@ -90,8 +93,34 @@ pub struct Sources {
     pub files: Vec<SourceFile>,
     /// What the user should know: nested mounts and sockets, with their paths.
     pub notes: Vec<String>,
+    /// The folders that were read, to see later whether names came or went.
+    pub(crate) folders: Vec<Folder>,
     dirs: Vec<PathBuf>,
     seen: HashMap<(u64, u64), Seen>,
+}
+
+/// A folder, and when a name in it last changed.
+#[derive(Debug)]
+pub(crate) struct Folder {
+    pub(crate) path: PathBuf,
+    inode: u64,
+    mtime: (i64, u32),
+}
+
+impl Folder {
+    /// Whether no name in it came or went since.
+    pub(crate) fn is_unchanged(&self) -> io::Result<bool> {
+        let stat = stat(&open_path(CWD, self.path.as_os_str())?)?;
+        Ok((stat.stx_ino, mtime(&stat)) == (self.inode, self.mtime))
+    }
+}
+
+impl SourceFile {
+    /// Whether `stat` is of the file that was found, not of another that took its name.
+    pub(crate) fn is(&self, stat: &Stat) -> bool {
+        let device = u64::from(major(stat.st_dev)) << 32 | u64::from(minor(stat.st_dev));
+        (device, stat.st_ino) == (self.device, self.inode)
+    }
 }
 
 #[derive(Debug)]
@@ -114,6 +143,7 @@ pub fn walk(root: Attributes, specs: &[SourceSpec]) -> Result<Sources, SourceErr
         tree: Tree::new(root).map_err(no_root)?,
         files: Vec::new(),
         notes: Vec::new(),
+        folders: Vec::new(),
         dirs: Vec::new(),
         seen: HashMap::new(),
     };
@@ -121,12 +151,33 @@ pub fn walk(root: Attributes, specs: &[SourceSpec]) -> Result<Sources, SourceErr
     Ok(sources)
 }
 
-/// A directory whose entries are still to be read.
+/// A directory whose entries are still to be read. It is opened again then: as many may wait as
+/// there are, and files that a process may have open are few.
 struct Pending {
-    fd: OwnedFd,
     path: PathBuf,
     node: NodeId,
     mount: u64,
+    device: u64,
+    inode: u64,
+}
+
+impl Pending {
+    fn new(path: PathBuf, node: NodeId, stat: &Statx) -> Self {
+        let (device, inode) = (device(stat), stat.stx_ino);
+        Self { path, node, mount: stat.stx_mnt_id, device, inode }
+    }
+
+    /// Opens it, and sees that it is still the one that was found.
+    fn open(&self) -> io::Result<(OwnedFd, Folder)> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let fd = openat(CWD, &self.path, flags, Mode::empty())?;
+        let stat = stat(&fd)?;
+        if (device(&stat), stat.stx_ino) != (self.device, self.inode) {
+            return Err(io::Error::other("was replaced while the source was being read"));
+        }
+        let folder = Folder { path: self.path.clone(), inode: self.inode, mtime: mtime(&stat) };
+        Ok((fd, folder))
+    }
 }
 
 impl Sources {
@@ -145,8 +196,7 @@ impl Sources {
                 let node = self.inode(attrs, Content::Directory, &path)?;
                 self.remember_dir(&stat, &path, node, &spec.name)?;
                 self.link(self.tree.root(), spec.name.as_bytes(), node, &path)?;
-                let mount = stat.stx_mnt_id;
-                self.descend(Pending { fd, path, node, mount }, &spec.name)
+                self.descend(Pending::new(path, node, &stat), &spec.name)
             }
             FileType::RegularFile => {
                 // The directory of a single file guards it as its real parent did.
@@ -170,9 +220,9 @@ impl Sources {
     fn descend(&mut self, top: Pending, source: &str) -> Result<(), SourceError> {
         let mut stack = vec![top];
         while let Some(dir) = stack.pop() {
-            let readable = openat(&dir.fd, ".", OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty())
-                .map_err(|e| io_at(&dir.path)(e.into()))?;
-            let entries = Dir::new(readable).map_err(|e| io_at(&dir.path)(e.into()))?;
+            let (readable, folder) = dir.open().map_err(io_at(&dir.path))?;
+            self.folders.push(folder);
+            let entries = Dir::read_from(&readable).map_err(|e| io_at(&dir.path)(e.into()))?;
             for entry in entries {
                 let entry = entry.map_err(|e| io_at(&dir.path)(e.into()))?;
                 let name = OsStr::from_bytes(entry.file_name().to_bytes());
@@ -180,7 +230,7 @@ impl Sources {
                     continue;
                 }
                 let path = dir.path.join(name);
-                let fd = open_path(&dir.fd, name).map_err(io_at(&path))?;
+                let fd = open_path(&readable, name).map_err(io_at(&path))?;
                 let stat = stat(&fd).map_err(io_at(&path))?;
                 let foreign = stat.stx_mnt_id != dir.mount;
                 let is_dir = file_type(&stat) == FileType::Directory;
@@ -194,7 +244,7 @@ impl Sources {
                 }
                 let node = self.add_entry(dir.node, &dir.path, name, &stat, source)?;
                 if is_dir && !foreign {
-                    stack.push(Pending { fd, path, node, mount: dir.mount });
+                    stack.push(Pending::new(path, node, &stat));
                 }
             }
         }
@@ -237,6 +287,8 @@ impl Sources {
             self.files.push(SourceFile {
                 node,
                 size: stat.stx_size,
+                device: device(stat),
+                inode: stat.stx_ino,
                 dir: dir.map_err(io_at(&path))?,
                 name: name.into(),
             });
@@ -310,6 +362,10 @@ fn open_path(dir: impl std::os::fd::AsFd, name: &OsStr) -> io::Result<OwnedFd> {
 fn stat(fd: &OwnedFd) -> io::Result<Statx> {
     let want = StatxFlags::BASIC_STATS | StatxFlags::BTIME | StatxFlags::MNT_ID;
     Ok(statx(fd, "", AtFlags::EMPTY_PATH | AtFlags::SYMLINK_NOFOLLOW, want)?)
+}
+
+fn mtime(stat: &Statx) -> (i64, u32) {
+    (stat.stx_mtime.tv_sec, stat.stx_mtime.tv_nsec)
 }
 
 fn file_type(stat: &Statx) -> FileType {
