@@ -62,6 +62,12 @@ pub enum DamagedReason {
         /// The span.
         index: u32,
     },
+    /// The spans of a region tell different stories.
+    #[error("the spans of region {region} contradict each other")]
+    Contradiction {
+        /// The region.
+        region: Uuid,
+    },
     /// Unreadable device.
     #[error("cannot be read: {0}")]
     Io(#[from] io::Error),
@@ -134,8 +140,8 @@ pub fn discover() -> Result<Discovered, DeviceError> {
             Err(error) => found.damaged.push(DamagedSpan { device, error }),
         }
     }
+    found.refuse_contradictions();
     for region in &mut found.regions {
-        region.spans.sort_by_key(|s| s.head.index);
         let count = region.spans.iter().map(|s| s.head.count).max().unwrap_or(0);
         region.missing =
             (0..count).filter(|i| region.spans.iter().all(|s| s.head.index != *i)).collect();
@@ -156,6 +162,22 @@ impl Discovered {
             self.damaged.push(DamagedSpan { device: span.device, error });
         } else {
             region.spans.push(span);
+        }
+    }
+
+    /// Sorts the spans of each region, and takes regions apart whose spans do not fit together.
+    fn refuse_contradictions(&mut self) {
+        for region in &mut self.regions {
+            region.spans.sort_by_key(|s| s.head.index);
+        }
+        let (whole, broken) =
+            std::mem::take(&mut self.regions).into_iter().partition(Region::fits_together);
+        self.regions = whole;
+        for Region { uuid: region, spans, .. } in broken {
+            self.damaged.extend(spans.into_iter().map(|Span { device, .. }| DamagedSpan {
+                device,
+                error: DamagedReason::Contradiction { region },
+            }));
         }
     }
 
@@ -191,6 +213,17 @@ impl Discovered {
 }
 
 impl Region {
+    /// Whether all spans, sorted by index, say the same of the region, and neighbours meet.
+    fn fits_together(&self) -> bool {
+        self.spans.windows(2).all(|pair| {
+            let (a, b) = (&pair[0].head, &pair[1].head);
+            let same =
+                (a.count, a.region_blocks, a.created) == (b.count, b.region_blocks, b.created);
+            let end = a.first_block + a.range.pages();
+            same && (a.index + 1 != b.index || end == b.first_block) && end <= b.first_block
+        })
+    }
+
     /// Size in bytes of the spans that were found.
     pub fn bytes(&self) -> u64 {
         self.spans.iter().map(|s| s.head.range.len()).sum()
@@ -230,4 +263,37 @@ fn has_ext4_label(block: &PathBuf) -> bool {
     read.is_ok()
         && super_block[0x38..0x3a] == [0x53, 0xef]
         && super_block[0x78..0x7e] == *b"pkram\0"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use physmem::PhysRange;
+
+    fn span(index: u32, mib: u64, first_block: u64) -> Span {
+        let range = PhysRange::from_len(mib << 20, 2 << 20).unwrap();
+        let region = Uuid::from_u128(1);
+        let (count, region_blocks, created) = (3, 1536, 9);
+        let head = SpanHead { region, index, count, range, first_block, region_blocks, created };
+        Span { head, device: Device { sysfs: PathBuf::new(), range, block: None } }
+    }
+
+    fn found(spans: Vec<Span>) -> (usize, usize) {
+        let mut found = Discovered::default();
+        spans.into_iter().for_each(|s| found.add(s));
+        found.refuse_contradictions();
+        (found.regions.len(), found.damaged.len())
+    }
+
+    #[test]
+    fn spans_must_fit_together() {
+        assert_eq!(found(vec![span(1, 8, 512), span(0, 2, 0), span(2, 16, 1024)]), (1, 0));
+        // A missing one is missing, not a contradiction.
+        assert_eq!(found(vec![span(0, 2, 0), span(2, 16, 1024)]), (1, 0));
+        assert_eq!(found(vec![span(0, 2, 0), span(1, 8, 513)]), (0, 2));
+        let mut other = span(1, 8, 512);
+        other.head.created = 10;
+        assert_eq!(found(vec![span(0, 2, 0), other]), (0, 2));
+        assert_eq!(found(vec![span(0, 2, 0), span(0, 8, 0)]), (1, 1));
+    }
 }
