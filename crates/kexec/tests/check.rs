@@ -204,6 +204,9 @@ fn refuses_each_kind_of_harm() {
     assert_eq!(hits(&[], &[], moves(&[], &[(21, 4, 1)])), Untouchable::Mover);
     assert_eq!(hits(&[], &[], moves(&[], &[(21, 2, 1)])), Untouchable::Window);
     assert_eq!(check(&[], &[], &moves(&[], &[(21, 0, 2)])), Ok(()));
+    // Out of the first MiB, but never into it.
+    let out = vec![Move { from: 0x1000, to: address(6), len: PAGE }];
+    assert_eq!(check(&[], &[], &Moves { preserved: out, ..Moves::default() }), Ok(()));
 
     let odd = |from, to, len| {
         let preserved = vec![Move { from, to, len }];
@@ -216,7 +219,7 @@ fn refuses_each_kind_of_harm() {
     assert!(matches!(odd(u64::MAX - 4095, to, PAGE), Unsafe::Malformed(_)));
     assert!(matches!(odd(from, to, u64::MAX - 4095), Unsafe::Malformed(_)));
     assert!(matches!(odd(1 << 40, to, PAGE), Unsafe::SourceUnknown(_)));
-    assert!(matches!(odd(0x1000, to, PAGE), Unsafe::SourceUnknown(_)));
+    assert!(matches!(odd(from, 0x1000, PAGE), Unsafe::NotInSpan(_)));
     assert!(matches!(odd(address(MOVER), to, PAGE), Unsafe::SourceUnderMover(_)));
     assert!(matches!(odd(to, to, PAGE), Unsafe::Overwrites { .. }));
     assert!(matches!(odd(from, address(25), PAGE), Unsafe::NotInSpan(_)));

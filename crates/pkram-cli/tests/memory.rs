@@ -38,13 +38,13 @@ fn scattered_memory() -> Result<()> {
 #[test]
 fn full_memory() -> Result<()> {
     let Some(bed) = testbed::e2e("full_memory") else { return Ok(()) };
-    let mut vm = bed.vm("full", bed.kernel("6.1")?).memory_mib(1280).boot()?;
+    let mut vm = bed.vm("full", bed.kernel("6.1")?).memory_mib(1536).boot()?;
     // tmpfs takes half of memory unless told otherwise.
     let write = "mount -o remount,size=95% /dev/shm && mkdir /dev/shm/full && cd /dev/shm/full && \
                  for i in 1 2 3 4 5 6 7 8 9 10 11 12; do head -c 64M /dev/urandom > $i; done";
     vm.program(["sh", "-euc", write]).limit(HOP).run()?;
     let before = vm.run(["guest", "digest", "/dev/shm/full"])?;
-    vm.run(["guest", "fill", "--leave-free", "80"])?;
+    vm.run(["guest", "fill", "--leave-free", "120"])?;
     let (free, total) = (meminfo(&mut vm, "MemFree")?, meminfo(&mut vm, "MemTotal")?);
     ensure!(free * 100 < total * 15, "{free} of {total} bytes are free: memory is not full");
     hop(&mut vm, bed.kernel("6.12")?, &["full=/dev/shm/full"])?;

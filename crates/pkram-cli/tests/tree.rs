@@ -59,11 +59,11 @@ fn can_be_written(vm: &mut Vm) -> Result<()> {
     ensure!(line.contains("dax=always"), "mounted without DAX: {line}");
     let device = line.split(' ').next().unwrap_or_default();
     vm.sh(&format!(
-        "cd {REGION} && mkdir new && for i in $(seq 300); do echo $i > new/$i; done && rm new/1* && \
+        "cd {REGION} && mkdir new && for i in $(seq 200); do echo $i > new/$i; done && rm new/1* && \
          head -c 3M /dev/urandom > new/large && truncate -s 1M new/large && \
          ln new/large new/link && ln -s large new/symlink && setfattr -n user.x -v y new/large && \
-         find tree -type f -size +1M | head -3 | while read -r f; do echo more >> \"$f\"; done && \
-         find tree -type f -size +64k | head -5 | while read -r f; do rm -f -- \"$f\"; done && \
+         find tree -type f -size +1M -print0 | head -zn3 | xargs -0n1 sh -c 'echo more >> \"$0\"' && \
+         find tree -type f -size +64k -print0 | head -zn5 | xargs -0 rm -f -- && \
          sync && cd / && umount {REGION}"
     ))?;
     let check = vm.program(["e2fsck", "-fn", device]).limit(common::HOP).exec()?;

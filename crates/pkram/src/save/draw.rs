@@ -110,7 +110,7 @@ impl Work<'_> {
         let content = head_blocks
             + MAX_SPANS as u64 * LATER_HEAD_BLOCKS
             + pages(self.kernel.payload().len())
-            + pages(self.next.initrd.len())
+            + self.next.initrd_len().div_ceil(PAGE_SIZE)
             + self.boot.bound() / PAGE_SIZE;
         let kept_pages = self.keep.bytes() / PAGE_SIZE;
         let room = if staged_in_spans { pages_bound(content, kept_pages) * PAGE_SIZE } else { 0 };
@@ -157,7 +157,10 @@ impl Work<'_> {
         self.progress.end();
 
         let next_map = layout.next_map(self.map);
-        let boot = Boot { map: &next_map, initrd: layout.initrd, ..self.boot };
+        // The plan counts in pages; the next kernel is told the length to the byte.
+        let len = self.next.initrd_len();
+        let initrd = layout.initrd.and_then(|i| PhysRange::from_len(i.start(), len).ok());
+        let boot = Boot { map: &next_map, initrd, ..self.boot };
         let boot_block = boot.block_at(layout.boot_block.start())?;
         let image = self.stage(&mut staging, &layout, &moves, &region, &heads, &boot_block)?;
         let (range, timeline) = (boot_block.range, boot_block.timeline);
@@ -186,7 +189,7 @@ impl Work<'_> {
     fn request(&self, head_blocks: u64, staged_bytes: u64) -> Result<Request<'_>, SaveError> {
         static NONE: RangeSet = RangeSet::new();
         let ram = self.map.ram().bytes();
-        let initrd_bytes = self.next.initrd.len() as u64;
+        let initrd_bytes = self.next.initrd_len();
         let reserve = default_reserve(ram, initrd_bytes, self.kernel.init_size());
         Ok(Request {
             map: self.map,
@@ -203,7 +206,7 @@ impl Work<'_> {
             initrd_max_addr: ADDRESS_LIMIT - 1,
             boot_block_bytes: self.boot.bound(),
             mover_bytes: self.mover_bytes,
-            head_bytes: head_blocks * PAGE_SIZE,
+            head_bytes: head_blocks * PAGE_SIZE + slack(self.keep.bytes()),
             staged_bytes,
             reserve_ram: self.options.reserve_ram.unwrap_or(reserve),
             low_ram: LOW_RAM.min(ram / 8),
@@ -281,6 +284,11 @@ impl Work<'_> {
             plan,
         }
     }
+}
+
+/// Room behind the metadata, in bytes: free blocks, so that the mounted region can be written to.
+fn slack(kept: u64) -> u64 {
+    (4 << 20) + (kept / 100).next_multiple_of(PAGE_SIZE)
 }
 
 /// Where nothing may be staged: where the mover writes, and the first MiB, which belongs to the

@@ -5,9 +5,10 @@ use kexec::BzImage;
 use kexec::bzimage::BzImageError;
 use kexec::cmdline::conflicts;
 use kexec::nextkernel::{NextKernel as Abilities, Verdict};
-use physmem::RangeSet;
-use std::fs;
+use physmem::{PAGE_BYTES, RangeSet};
+use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 /// What the user chose.
@@ -82,8 +83,7 @@ pub struct NextKernel {
     /// Where the image was.
     pub path: PathBuf,
     image: Vec<u8>,
-    /// The initrd's bytes, empty for none.
-    pub initrd: Vec<u8>,
+    initrd: Option<Initrd>,
     /// The command line.
     pub cmdline: String,
 }
@@ -94,7 +94,7 @@ impl NextKernel {
         let limit = mem_total()? / 2;
         let read = |path: &Path| read(path, limit);
         let image = read(&options.kernel)?;
-        let initrd = options.initrd.as_deref().map(read).transpose()?.unwrap_or_default();
+        let initrd = options.initrd.as_deref().map(|p| Initrd::open(p, limit)).transpose()?;
         let cmdline = match &options.cmdline {
             CmdlineChoice::Append(text) => kexec::cmdline::compose(None, Some(text)),
             CmdlineChoice::Reuse { append } => {
@@ -106,6 +106,23 @@ impl NextKernel {
         let next = Self { path: options.kernel.clone(), image, initrd, cmdline };
         next.parse()?;
         Ok(next)
+    }
+
+    /// How long the initrd is in bytes, 0 for none.
+    pub fn initrd_len(&self) -> u64 {
+        self.initrd.as_ref().map_or(0, |i| i.len)
+    }
+
+    /// Hands the initrd to `page`, page by page; the last one may be short.
+    pub(super) fn read_initrd(&self, page: &mut dyn FnMut(usize, &[u8])) -> io::Result<()> {
+        let Some(Initrd { file, len }) = &self.initrd else { return Ok(()) };
+        let mut buffer = [0; PAGE_BYTES];
+        for (index, at) in (0..*len).step_by(PAGE_BYTES).enumerate() {
+            let bytes = usize::try_from(len - at).unwrap_or(PAGE_BYTES).min(PAGE_BYTES);
+            file.read_exact_at(&mut buffer[..bytes], at)?;
+            page(index, &buffer[..bytes]);
+        }
+        Ok(())
     }
 
     /// Why the next kernel may not be able to use a region, as far as can be told; an error where
@@ -149,11 +166,34 @@ impl NextKernel {
     }
 }
 
+/// An initrd, which is read only when it is staged: there may be no room for it twice.
+#[derive(Debug)]
+struct Initrd {
+    file: File,
+    len: u64,
+}
+
+impl Initrd {
+    fn open(path: &Path, limit: u64) -> Result<Self, NextError> {
+        let len = check_len(path, limit)?;
+        let file = File::open(path).map_err(|source| io_at(path, source))?;
+        Ok(Self { file, len })
+    }
+}
+
 fn read(path: &Path, limit: u64) -> Result<Vec<u8>, NextError> {
-    let io = |source| NextError::Io { path: path.to_owned(), source };
-    let len = fs::metadata(path).map_err(io)?.len();
+    check_len(path, limit)?;
+    fs::read(path).map_err(|source| io_at(path, source))
+}
+
+fn check_len(path: &Path, limit: u64) -> Result<u64, NextError> {
+    let len = fs::metadata(path).map_err(|source| io_at(path, source))?.len();
     if len > limit {
         return Err(NextError::TooLarge { path: path.to_owned(), len, limit });
     }
-    fs::read(path).map_err(io)
+    Ok(len)
+}
+
+fn io_at(path: &Path, source: io::Error) -> NextError {
+    NextError::Io { path: path.to_owned(), source }
 }

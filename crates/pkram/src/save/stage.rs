@@ -6,7 +6,7 @@ use crate::staging::{Staged, Staging, StagingError};
 use kexec::moves::{ListError, gather};
 use kexec::{BootBlock, Moves};
 use mover_abi::Move;
-use physmem::{PAGE_SIZE, PhysRange, RangeSet};
+use physmem::{PAGE_BYTES, PAGE_SIZE, PhysRange, RangeSet};
 use plan::{Layout, MoveRun};
 use regionfs::RegionImage;
 use std::collections::HashMap;
@@ -36,6 +36,9 @@ pub enum StageError {
     /// The list.
     #[error(transparent)]
     List(#[from] ListError),
+    /// The initrd is not as it was when it was opened.
+    #[error("cannot read the initrd: {0}")]
+    Initrd(io::Error),
     /// Composing wrote nothing or too much.
     #[error("cannot write the region's metadata: {0}")]
     Metadata(io::Error),
@@ -61,7 +64,11 @@ impl Parts<'_> {
         let mut kernel = Vec::new();
         kernel.extend(into_place(&staging.put(self.payload)?, self.layout.window));
         if let Some(initrd) = self.layout.initrd {
-            kernel.extend(into_place(&staging.put(&self.next.initrd)?, initrd));
+            let count = usize::try_from(self.next.initrd_len()).unwrap_or(usize::MAX);
+            let staged = staging.reserve(count.div_ceil(PAGE_BYTES))?;
+            let mut page = |index, bytes: &[u8]| staging.write_page(&staged, index, bytes);
+            self.next.read_initrd(&mut page).map_err(StageError::Initrd)?;
+            kernel.extend(into_place(&staged, initrd));
         }
         let boot_block = staging.put(&self.boot_block.bytes)?;
         kernel.extend(into_place(&boot_block, self.boot_block.range));
