@@ -19,6 +19,9 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(30);
 /// How much of the console an error shows.
 const CONSOLE_TAIL: usize = 40;
 
+/// How much of what led to a panic an error shows.
+const LINES_BEFORE_PANIC: usize = 20;
+
 /// A running QEMU; ends with this value. The folder of logs stays if the run failed.
 #[derive(Debug)]
 pub(super) struct Qemu {
@@ -83,11 +86,18 @@ impl Qemu {
 
     /// The end of the console and where the rest is, for an error.
     pub(super) fn epitaph(&self) -> String {
-        let console = self.console();
-        let lines: Vec<_> = console.lines().collect();
-        let tail = &lines[lines.len().saturating_sub(CONSOLE_TAIL)..];
-        format!("end of the console:\n{}\nlogs: {}", tail.join("\n"), self.run.display())
+        format!("end of the console:\n{}\nlogs: {}", end_of(&self.console()), self.run.display())
     }
+}
+
+/// The last lines of a console. The trace of a panic has as many lines as the stack was deep, and
+/// the lines before it say what happened: they are shown however far up they are.
+fn end_of(console: &str) -> String {
+    let lines: Vec<_> = console.lines().collect();
+    let tail = lines.len().saturating_sub(CONSOLE_TAIL);
+    let panic = lines.iter().rposition(|line| line.contains("Kernel panic - not syncing"));
+    let first = panic.map_or(tail, |panic| tail.min(panic.saturating_sub(LINES_BEFORE_PANIC)));
+    lines[first..].join("\n")
 }
 
 impl Drop for Qemu {
@@ -112,4 +122,26 @@ fn new_folder(runs: &Path, name: &str) -> Result<PathBuf> {
         }
     }
     bail!("{} is full", runs.display())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_trace_does_not_hide_the_panic() {
+        let console = |trace: usize| {
+            let mut lines: Vec<_> = (0..100).map(|n| format!("[{n}] before")).collect();
+            lines.push("[100] Kernel panic - not syncing: sysrq triggered crash".into());
+            lines.extend((0..trace).map(|n| format!("[{n}] trace")));
+            lines.join("\n")
+        };
+        for trace in [0, 10, 39, 40, 200] {
+            let end = end_of(&console(trace));
+            assert!(end.contains("Kernel panic") && end.contains("[99] before"), "{trace}: {end}");
+            assert_eq!(end.lines().filter(|line| line.contains("trace")).count(), trace);
+        }
+        assert_eq!(end_of(&"quiet\n".repeat(100)).lines().count(), CONSOLE_TAIL);
+        assert_eq!(end_of(""), "");
+    }
 }
