@@ -7,6 +7,7 @@
 //! | `guest mktree`, `digest` | make a tree with everything in it; describe it |
 //! | `guest frames` | where files lie in physical memory |
 //! | `guest fill`, `fragment` | leave little memory, or none in one piece |
+//! | `guest pattern` | memory of all kinds with known content |
 //! | `guest mc` | fills a memcached and checks it |
 
 #![deny(unsafe_code)]
@@ -20,6 +21,7 @@ mod jobs;
 mod memcached;
 mod mktree;
 mod modules;
+mod pattern;
 mod rng;
 mod sys;
 
@@ -46,6 +48,8 @@ enum Verb {
     Fill(ballast::Args),
     /// Fill memory and free single pages of it again
     Fragment(ballast::Args),
+    /// Fill memory of some kind with a pattern, or look whether it is there
+    Pattern(pattern::Args),
     /// Fill a memcached or check it; prints JSON
     Mc(memcached::Args),
 }
@@ -61,6 +65,7 @@ fn main() -> anyhow::Result<()> {
         Verb::Frames(args) => frames::run(&args),
         Verb::Fill(args) => ballast::fill(&args),
         Verb::Fragment(args) => ballast::fragment(&args),
+        Verb::Pattern(args) => pattern::run(&args),
         Verb::Mc(args) => memcached::run(&args),
     }
 }

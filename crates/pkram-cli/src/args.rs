@@ -98,7 +98,13 @@ pub(crate) struct Save {
     /// Seed for the random choice of the next kernel's place
     #[arg(long, hide = true)]
     pub(crate) seed: Option<u64>,
-    /// What to keep: a file or directory on tmpfs; NAME is its directory in the region
-    #[arg(value_name = "[NAME=]PATH", required = true)]
+    /// Hold pages by references instead of io_uring's pins; done without asking where io_uring is
+    /// forbidden or a file cannot be mapped for writing
+    #[arg(long)]
+    pub(crate) no_pins: bool,
+    /// What to keep: a file or directory on tmpfs or hugetlbfs; `memfd:PID:FD`, a memfd of a running
+    /// process; or `sysv:ID`, a SysV segment. With NAME= before it, NAME is its directory in the
+    /// region
+    #[arg(value_name = "[NAME=]SOURCE", required = true)]
     pub(crate) sources: Vec<String>,
 }

@@ -17,12 +17,14 @@
 #![deny(unsafe_code)]
 
 pub mod census;
+mod filesystem;
 pub mod handover;
 pub mod head;
 pub mod holder;
 mod klog;
 pub mod machine;
 pub mod manifest;
+pub mod nodes;
 mod pagemap;
 mod platform;
 pub mod progress;

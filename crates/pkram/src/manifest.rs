@@ -1,6 +1,8 @@
 //! `.pkram/manifest.json` in the region: who saved what, from where, under which plan.
 
+use crate::census::Held;
 use serde::{Deserialize, Serialize};
+use std::fmt;
 
 /// Version of the manifest's shape.
 pub const VERSION: u32 = 1;
@@ -26,23 +28,89 @@ pub struct Manifest {
     pub plan: PlanFigures,
 }
 
-/// One source.
+/// One node, and where it comes from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Source {
     /// Its directory in the region.
     pub name: String,
-    /// Where it was.
-    pub path: String,
-    /// What kind of source it was.
-    pub kind: SourceKind,
+    /// Where it comes from.
+    #[serde(flatten)]
+    pub origin: Origin,
 }
 
-/// Kinds of sources.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum SourceKind {
+/// Where a node comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum Origin {
     /// A file or tree on tmpfs.
-    Tmpfs,
+    Tmpfs {
+        /// Where it was.
+        path: String,
+    },
+    /// A file or tree on hugetlbfs.
+    Hugetlbfs {
+        /// Where it was.
+        path: String,
+        /// Bytes in a page.
+        page: u64,
+    },
+    /// A memfd of a process.
+    Memfd(MemfdOrigin),
+    /// A SysV segment.
+    Sysv(SysvOrigin),
+    /// A program, through the library.
+    Program,
+}
+
+/// What a memfd was.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemfdOrigin {
+    /// The process that had it.
+    pub pid: u32,
+    /// Its descriptor there.
+    pub fd: u32,
+    /// That process's name (`/proc/PID/comm`).
+    pub process: String,
+    /// The name given to `memfd_create(2)`.
+    pub memfd: String,
+    /// Bytes.
+    pub size: u64,
+    /// Its seals, as `fcntl(2)` names them without `F_SEAL_`, in lower case.
+    pub seals: Vec<String>,
+    /// Where in the file the descriptor stood.
+    pub offset: u64,
+}
+
+/// What a segment was (`shmctl(2)`).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SysvOrigin {
+    /// Its identifier.
+    pub id: i32,
+    /// Its key; 0 for a private one.
+    pub key: i32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Permissions.
+    pub mode: u16,
+    /// Bytes.
+    pub size: u64,
+    /// How many had it attached.
+    pub attached: u64,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tmpfs { path } | Self::Hugetlbfs { path, .. } => f.write_str(path),
+            Self::Memfd(m) => {
+                write!(f, "memfd {:?} of {} ({}:{})", m.memfd, m.process, m.pid, m.fd)
+            }
+            Self::Sysv(s) => write!(f, "SysV segment {} with key {:#x}", s.id, s.key),
+            Self::Program => f.write_str("a program"),
+        }
+    }
 }
 
 /// Figures of the plan, in bytes where nothing else is said.
@@ -54,6 +122,9 @@ pub struct PlanFigures {
     pub extents: u64,
     /// Preserved memory.
     pub preserved: u64,
+    /// How its pages were held.
+    #[serde(default)]
+    pub held: Held,
     /// Of it, what the mover copies.
     pub moved: u64,
     /// Copies that the mover makes of preserved memory.

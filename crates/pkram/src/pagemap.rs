@@ -35,20 +35,23 @@ impl Pagemap {
         Ok(Self { file: File::open("/proc/self/pagemap")?, buffer: vec![0; BATCH * 8] })
     }
 
-    /// Hands the frame of each page in `[address, address + len)` to `each`, in order.
+    /// Hands the frame of each page of `page` bytes in `[address, address + len)` to `each`, in
+    /// order.
     pub(crate) fn read(
         &mut self,
         address: u64,
         len: u64,
+        page: u64,
         mut each: impl FnMut(Frame),
     ) -> io::Result<()> {
-        let mut page = address / PAGE_SIZE;
-        let end = page + len.div_ceil(PAGE_SIZE);
-        while page < end {
-            let want = usize::try_from((end - page) * 8).unwrap_or(usize::MAX);
-            let bytes = want.min(self.buffer.len());
+        let (mut number, end) = (address / PAGE_SIZE, (address + len).div_ceil(PAGE_SIZE));
+        let step = page / PAGE_SIZE;
+        while number < end {
+            // Of a huge page the first entry says it all.
+            let want = if step > 1 { 1 } else { end - number };
+            let bytes = usize::try_from(want * 8).unwrap_or(usize::MAX).min(self.buffer.len());
             let buffer = &mut self.buffer[..bytes];
-            self.file.read_exact_at(buffer, page * 8)?;
+            self.file.read_exact_at(buffer, number * 8)?;
             for entry in buffer.as_chunks().0 {
                 let entry = u64::from_le_bytes(*entry);
                 each(match entry & PRESENT {
@@ -57,7 +60,7 @@ impl Pagemap {
                     _ => Frame::Present(entry & PFN_MASK),
                 });
             }
-            page += buffer.len() as u64 / 8;
+            number += step.max(bytes as u64 / 8);
         }
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! How long work tells how far it is.
 
-/// Told about the stages of long work. The library never prints.
-pub trait Progress {
+/// Told about the stages of long work, by any thread. The library never prints.
+pub trait Progress: Sync {
     /// A stage begins; it is done at `total` units (bytes, files or steps).
     fn begin(&self, stage: &'static str, total: u64);
     /// So many more units are done.

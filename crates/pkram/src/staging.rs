@@ -5,7 +5,7 @@
 //! sets aside pages that do, keeping them allocated so that they are not handed out again.
 
 use crate::pagemap::{Frame, Pagemap};
-use crate::sys::{BYTES_PER_BUFFER, FileMap, Pins};
+use crate::sys::{Access, FileMap, PageRefs};
 use physmem::{PAGE_BYTES, PAGE_SIZE, PhysRange, RangeSet};
 use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 use std::io;
@@ -17,7 +17,7 @@ const PIECE: u64 = 8 << 20;
 /// Pinned pages with known page frames, filled from the first on.
 #[derive(Debug)]
 pub(crate) struct Staging {
-    pieces: Vec<(FileMap, Pins)>,
+    pieces: Vec<(FileMap, PageRefs)>,
     /// Usable pages: piece, offset in it, page frame number.
     pages: Vec<Page>,
     used: usize,
@@ -110,15 +110,15 @@ impl Staging {
     }
 
     fn grow(&mut self, bytes: u64, forbidden: &RangeSet) -> io::Result<()> {
-        debug_assert!(bytes <= BYTES_PER_BUFFER);
         let file = memfd_create("pkram-staging", MemfdFlags::CLOEXEC)?;
         ftruncate(&file, bytes)?;
-        let map = FileMap::new(file.as_fd(), 0, bytes)?;
-        let pins = Pins::new(std::slice::from_ref(&map))?;
+        let map = FileMap::new(file.as_fd(), 0, bytes, Access::Write)?;
+        map.populate(0, bytes)?;
+        let mut refs = PageRefs::default();
+        refs.hold(&map, 0, bytes)?;
         let (piece, mut offset) = (self.pieces.len(), 0);
         let mut lost = false;
-        map.populate()?;
-        Pagemap::open()?.read(map.address(), map.len(), |frame| {
+        Pagemap::open()?.read(map.address(), map.len(), PAGE_SIZE, |frame| {
             match frame {
                 Frame::Present(pfn) if !forbidden.contains(pfn * PAGE_SIZE) => {
                     self.pages.push(Page { piece, offset, pfn });
@@ -129,9 +129,9 @@ impl Staging {
             offset += PAGE_SIZE;
         })?;
         if lost {
-            return Err(io::Error::other("a pinned page is not mapped"));
+            return Err(io::Error::other("a page that is held is not mapped"));
         }
-        self.pieces.push((map, pins));
+        self.pieces.push((map, refs));
         Ok(())
     }
 }

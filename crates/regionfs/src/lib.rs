@@ -68,7 +68,7 @@ pub use extents::FileExtent;
 pub use geometry::{Geometry, GeometryError, LABEL};
 pub use layout::BLOCK;
 pub use time::Timestamp;
-pub use tree::{Attributes, Content, NodeId, Tree, TreeError};
+pub use tree::{Attributes, Content, Mark, NodeId, Tree, TreeError};
 pub use uuid::Uuid;
 pub use write::BlockSink;
 pub use xattr::{Xattr, XattrError};

@@ -6,10 +6,10 @@
 use std::io::Write as _;
 
 use anyhow::{Context, Result, ensure};
-use pkram::census::hold;
+use pkram::census::{Manner, hold};
+use pkram::nodes::Save;
 use pkram::progress::Silent;
-use pkram::source::{SourceSpec, walk};
-use regionfs::Attributes;
+use pkram::source::{SourceSpec, What, add};
 
 use super::figure::Figure;
 use super::once::timed;
@@ -27,15 +27,17 @@ pub(super) fn measure() -> Result<Vec<Figure>> {
     let fill = || (0..BYTES >> 20).try_for_each(|_| file.write_all(&piece));
     let (filled, fill_seconds) = timed(fill);
     filled.with_context(|| format!("fill a file in {TMPFS}"))?;
-    let spec = SourceSpec { name: "bench".into(), path: file.path().to_owned() };
-    let sources = walk(Attributes::default(), &[spec])?;
+    let spec = SourceSpec { name: "bench".into(), what: What::Path(file.path().to_owned()) };
+    let mut save = Save::new();
+    add(&mut save, &[spec])?;
 
-    let (held, hold_seconds) = timed(|| hold(&sources, &Silent));
+    let (held, hold_seconds) =
+        timed(|| hold(&save, Manner { threads: 1, no_pins: false }, &Silent));
     let (held, census) = held?;
     let pages = census.pages();
     ensure!(pages == BYTES / PAGE, "{pages} pages of {} are held", BYTES / PAGE);
 
-    let (change, look_seconds) = timed(|| census.changes(&sources, &Silent));
+    let (change, look_seconds) = timed(|| census.changes_in_full(&save, &Silent));
     let change = change?;
     ensure!(change.is_none(), "the file changed while it was held: {change:?}");
     drop(held);

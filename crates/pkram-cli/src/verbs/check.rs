@@ -4,33 +4,42 @@ use crate::answer::print;
 use crate::args::Save;
 use crate::bar::Bars;
 use crate::size::show;
+use pkram::census::{self, Manner};
 use pkram::manifest::{Manifest, PlanFigures};
+use pkram::nodes;
 use pkram::save::{CmdlineChoice, NextOptions, Options, Prepared, prepare};
-use pkram::source::{SourceSpec, SpecError};
+use pkram::source::{self, SourceError, SourceSpec};
 use serde::Serialize;
 use std::fmt;
 use std::process::ExitCode;
 
 pub(crate) fn run(json: bool, save: &Save, bars: &Bars) -> anyhow::Result<ExitCode> {
-    let prepared = prepare(&options(save)?, bars)?;
+    let prepared = prepare(sources(save)?, &options(save), bars)?;
     print(json, &Plan::of(&prepared))?;
     Ok(ExitCode::SUCCESS)
 }
 
+/// What to keep, from the command line.
+pub(crate) fn sources(save: &Save) -> Result<nodes::Save, SourceError> {
+    let specs: Result<Vec<_>, _> = save.sources.iter().map(|s| SourceSpec::parse(s)).collect();
+    let mut nodes = nodes::Save::new();
+    source::add(&mut nodes, &specs?)?;
+    Ok(nodes)
+}
+
 /// The library's options from the command line's.
-pub(crate) fn options(save: &Save) -> Result<Options, SpecError> {
-    let sources: Result<Vec<_>, _> = save.sources.iter().map(|s| SourceSpec::parse(s)).collect();
+pub(crate) fn options(save: &Save) -> Options {
     let cmdline = match (&save.append, save.reuse_cmdline) {
         (append, true) => CmdlineChoice::Reuse { append: append.clone() },
         (append, false) => CmdlineChoice::Append(append.clone().unwrap_or_default()),
     };
-    Ok(Options {
-        sources: sources?,
+    Options {
         next: NextOptions { kernel: save.kernel.clone(), initrd: save.initrd.clone(), cmdline },
         reserve_ram: save.reserve_ram,
         seed: save.seed,
+        manner: Manner { threads: 0, no_pins: save.no_pins },
         force: save.force,
-    })
+    }
 }
 
 /// What will happen.
@@ -53,6 +62,7 @@ impl fmt::Display for Plan<'_> {
             files,
             extents,
             preserved,
+            held,
             moved,
             moves,
             metadata,
@@ -64,6 +74,7 @@ impl fmt::Display for Plan<'_> {
         let next = self.manifest.next_kernel.as_deref().unwrap_or("unknown release");
         writeln!(f, "next kernel  {next}, with {} of RAM", show(*ram_left))?;
         writeln!(f, "kept         {} in {files} files, {extents} extents", show(*preserved))?;
+        writeln!(f, "held         {}", Held(*held))?;
         writeln!(f, "moved        {} of it, in {moves} moves", show(*moved))?;
         writeln!(
             f,
@@ -76,5 +87,24 @@ impl fmt::Display for Plan<'_> {
             writeln!(f, "span         {span}")?;
         }
         self.notes.iter().try_for_each(|note| writeln!(f, "note         {note}"))
+    }
+}
+
+/// How pages are held, in words.
+struct Held(census::Held);
+
+impl fmt::Display for Held {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let census::Held { pinned, referenced } = self.0;
+        match (pinned, referenced) {
+            (_, 0) => write!(f, "pinned by io_uring"),
+            (0, _) => write!(f, "by page references"),
+            _ => write!(
+                f,
+                "{} pinned by io_uring, {} by page references",
+                show(pinned),
+                show(referenced)
+            ),
+        }
     }
 }

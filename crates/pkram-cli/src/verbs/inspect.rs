@@ -154,7 +154,7 @@ impl fmt::Display for Inspection {
         if let Some(m) = &self.manifest {
             writeln!(f, "saved       by pkram {} under {}", m.pkram, m.old_kernel)?;
             for s in &m.sources {
-                writeln!(f, "source      {} from {}", s.name, s.path)?;
+                writeln!(f, "source      {} from {}", s.name, s.origin)?;
             }
         }
         for e in self.tree.iter().flatten() {

@@ -3,7 +3,7 @@
 //! With `--load-only` the work is done by a copy of this program in the background, which goes on
 //! holding when the answer is given.
 
-use super::check::{Plan, options};
+use super::check::{Plan, options, sources};
 use crate::answer::print;
 use crate::args::{Cli, Save};
 use crate::bar::Bars;
@@ -29,7 +29,7 @@ pub(crate) fn run(cli: &Cli, save: &Save, bars: &Bars) -> anyhow::Result<ExitCod
 }
 
 fn load(save: &Save, bars: &Bars) -> anyhow::Result<Prepared> {
-    let mut prepared = prepare(&options(save)?, bars)?;
+    let mut prepared = prepare(sources(save)?, &options(save), bars)?;
     unload_on_signals()?;
     prepared.load()?;
     Ok(prepared)

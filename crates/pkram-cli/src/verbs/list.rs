@@ -34,7 +34,7 @@ struct RegionLine {
 #[derive(Debug, Serialize)]
 struct SourceLine {
     name: String,
-    path: String,
+    from: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -86,7 +86,7 @@ impl RegionLine {
             sources: manifest
                 .into_iter()
                 .flat_map(|m| m.sources)
-                .map(|s| SourceLine { name: s.name, path: s.path })
+                .map(|s| SourceLine { from: s.origin.to_string(), name: s.name })
                 .collect(),
             error,
             spans: spans.collect(),
@@ -104,7 +104,7 @@ impl fmt::Display for List {
             let from = r.old_kernel.as_deref().unwrap_or("an unknown kernel");
             writeln!(f, "{}  {} from {from}", r.uuid, show(r.bytes))?;
             for s in &r.sources {
-                writeln!(f, "  {}  from {}", s.name, s.path)?;
+                writeln!(f, "  {}  from {}", s.name, s.from)?;
             }
             if let Some(error) = &r.error {
                 writeln!(f, "  damaged, left as it is: {error}")?;

@@ -1,137 +1,244 @@
-//! Hold: pins every page of every file, and reads where it lies.
+//! Hold: takes every page of every object, and reads where it lies.
 
-use super::file::{at_path, data_ranges, open_file, read_frames};
-use super::look::Change;
-use super::{Census, CensusError, FileCensus, io_at};
+use super::frames::{Part, populate, push, read_frames};
+use super::grip::{Grip, pins_work};
+use super::stamp::{Stamp, restore_mtime};
+use super::view::{TASK_BYTES, View, views};
+use super::workers::{each, processors};
+use super::{Census, CensusError, FileCensus, PageExtent, io_at};
+use crate::nodes::{Backing, ObjectFile, Save};
 use crate::pagemap::Pagemap;
 use crate::progress::Progress;
-use crate::source::Sources;
-use crate::sys::{BUFFERS_PER_RING, FileMap, Pins};
 use physmem::PAGE_SIZE;
-use rustix::fs::{AtFlags, CWD, Stat, Timespec, Timestamps, UTIME_OMIT, fstat, utimensat};
 use std::io;
-use std::os::fd::AsFd;
-use std::path::Path;
+use std::ops::Range;
 
-/// The pins on all pages of a census; dropping it lets the pages move again.
+use super::look::Change;
+
+/// What holds all pages of a census; dropping it lets them move again.
 #[derive(Debug, Default)]
 pub struct Hold {
-    pins: Vec<Pins>,
+    grips: Vec<Grip>,
 }
 
-/// Memory that is pinned at once, so that progress shows.
-const BATCH_BYTES: u64 = 4 << 30;
+/// How much is held, and how, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Held {
+    /// Pinned by io_uring.
+    pub pinned: u64,
+    /// Kept by a reference to each page: no writable mapping, or no io_uring.
+    pub referenced: u64,
+}
 
-/// Pins every page of every file and reads where it lies.
-pub fn hold(sources: &Sources, progress: &dyn Progress) -> Result<(Hold, Census), CensusError> {
-    let mut held = Hold::default();
-    let mut census = Census { files: vec![FileCensus::default(); sources.files.len()] };
-    let mut pagemap = Pagemap::open().map_err(io_at("/proc/self/pagemap"))?;
-    progress.begin("hold", sources.files.iter().map(|f| f.size).sum());
-    let mut batch = Batch::default();
-    for (i, file) in sources.files.iter().enumerate() {
-        let path = sources.path_of(file);
-        let fd = open_file(&path)?;
-        let stat = fstat(&fd).map_err(|e| io_at(&path)(e.into()))?;
-        if !file.is(&stat) {
-            return Err(CensusError::Unsteady { path, change: Change::Gone });
+impl Hold {
+    /// How much is held, and how.
+    #[must_use]
+    pub fn held(&self) -> Held {
+        self.grips.iter().fold(Held::default(), |sum, grip| Held {
+            pinned: sum.pinned + grip.bytes.0,
+            referenced: sum.referenced + grip.bytes.1,
+        })
+    }
+}
+
+/// How to hold.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Manner {
+    /// Threads; as many as there are processors if it is 0.
+    pub threads: usize,
+    /// Keep pages by references even where they could be pinned.
+    pub no_pins: bool,
+}
+
+/// Objects above this size are shared between threads, in bytes.
+const LARGE: u64 = 64 << 20;
+
+/// What is taken at once, in bytes: what the kernel knows of so many pages stays in the
+/// processor's cache from the mapping of a page to the reading of its frame.
+const CHUNK: u64 = 2 << 20;
+
+/// A large object that several threads work on.
+struct Large<'a> {
+    file: usize,
+    before: Vec<Stamp>,
+    views: Vec<View<'a>>,
+}
+
+/// A part of a large object for one thread.
+struct Task {
+    large: usize,
+    view: usize,
+    part: Range<u64>,
+}
+
+/// What one thread has found.
+struct Worker {
+    pagemap: Pagemap,
+    grip: Grip,
+    files: Vec<(usize, FileCensus)>,
+    parts: Vec<(usize, Vec<PageExtent>)>,
+}
+
+/// Holds every page of every object, and reads where it lies.
+///
+/// # Errors
+/// An object that cannot be opened, mapped or held, or that changed meanwhile.
+pub fn hold(
+    save: &Save,
+    manner: Manner,
+    progress: &dyn Progress,
+) -> Result<(Hold, Census), CensusError> {
+    let pins = !manner.no_pins && pins_work()?;
+    let threads = if manner.threads == 0 { processors() } else { manner.threads };
+    progress.begin("hold", save.files.iter().map(|f| f.size).sum());
+    let (larges, tasks) = split(save)?;
+    let is_large = |f: &ObjectFile| f.size > LARGE || matches!(f.backing, Backing::Open { .. });
+    let small: Vec<usize> = (0..save.files.len()).filter(|&i| !is_large(&save.files[i])).collect();
+    let make = || {
+        let pagemap = Pagemap::open().map_err(io_at("/proc/self/pagemap"))?;
+        let grip = Grip::default();
+        Ok(Worker { pagemap, grip, files: Vec::new(), parts: Vec::new() })
+    };
+    let work = |worker: &mut Worker, i: usize| match tasks.get(i) {
+        Some(task) => {
+            let large = &larges[task.large];
+            let path = || save.path_of(&save.files[large.file]);
+            let mut extents = Vec::new();
+            worker.take(&large.views[task.view], &task.part, pins, &mut extents, path)?;
+            progress.advance(task.part.end - task.part.start);
+            worker.parts.push((large.file, extents));
+            Ok(())
         }
-        let size = u64::try_from(stat.st_size).map_err(io::Error::other).map_err(io_at(&path))?;
-        census.files[i].size = size;
-        let mut holes = size;
-        for data in data_ranges(&fd, size).map_err(io_at(&path))? {
-            let map = FileMap::new(fd.as_fd(), data.start, data.len).map_err(io_at(&path))?;
-            // Pinning faults pages in one by one; reading maps those around as well, and makes
-            // hold a third quicker. What is wrong, the pin will say.
-            let _ = map.populate();
-            holes = holes.saturating_sub(data.len);
-            batch.bytes += data.len;
-            batch.maps.push(map);
-            batch.owners.push(Owner { file: i, offset: data.start, mtime: mtime_of(&stat) });
-            if batch.maps.len() == BUFFERS_PER_RING || batch.bytes >= BATCH_BYTES {
-                progress.advance(batch.bytes);
-                batch.pin(sources, &mut held, &mut census, &mut pagemap)?;
+        None => {
+            let file = small[i - tasks.len()];
+            progress.advance(save.files[file].size);
+            worker.small(save, file, pins)
+        }
+    };
+    let workers = each(tasks.len() + small.len(), threads, make, work)?;
+    let mut census = Census { files: vec![FileCensus::default(); save.files.len()] };
+    let mut hold = Hold::default();
+    let mut parts = Vec::new();
+    for worker in workers {
+        worker.files.into_iter().for_each(|(i, file)| census.files[i] = file);
+        parts.extend(worker.parts);
+        hold.grips.push(worker.grip);
+    }
+    parts.sort_unstable_by_key(|(file, extents)| (*file, extents.first().map(|e| e.page)));
+    for (file, extents) in parts {
+        let known = &mut census.files[file].extents;
+        extents.into_iter().for_each(|extent| push(known, extent));
+    }
+    for large in &larges {
+        let object = &save.files[large.file];
+        let file = &mut census.files[large.file];
+        (file.size, file.page) =
+            (object.size, large.views.iter().map(|v| v.page).max().unwrap_or(PAGE_SIZE));
+        file.stamps = settle(save, object, &large.views, &large.before)?;
+    }
+    progress.end();
+    census.refuse_shared(save)?;
+    Ok((hold, census))
+}
+
+/// Opens the large objects and cuts them into tasks.
+fn split(save: &Save) -> Result<(Vec<Large<'_>>, Vec<Task>), CensusError> {
+    let (mut larges, mut tasks) = (Vec::new(), Vec::new());
+    for (i, object) in save.files.iter().enumerate() {
+        if object.size <= LARGE && matches!(object.backing, Backing::Path { .. }) {
+            continue;
+        }
+        let path = save.path_of(object);
+        let views = views(save, object)?.ok_or_else(|| gone(save, object))?;
+        let before = stamps(save, object, &views)?;
+        for (v, view) in views.iter().enumerate() {
+            let data = view.data(TASK_BYTES).map_err(io_at(&path))?;
+            let large = larges.len();
+            tasks.extend(data.into_iter().map(|part| Task { large, view: v, part }));
+        }
+        larges.push(Large { file: i, before, views });
+    }
+    Ok((larges, tasks))
+}
+
+impl Worker {
+    /// Takes all of a small object.
+    fn small(&mut self, save: &Save, i: usize, pins: bool) -> Result<(), CensusError> {
+        let object = &save.files[i];
+        let path = || save.path_of(object);
+        let views = views(save, object)?.ok_or_else(|| gone(save, object))?;
+        let before = stamps(save, object, &views)?;
+        let mut file = FileCensus { size: object.size, ..FileCensus::default() };
+        for view in &views {
+            file.page = view.page;
+            for part in view.data(TASK_BYTES).map_err(|e| io_at(&path())(e))? {
+                self.take(view, &part, pins, &mut file.extents, path)?;
             }
         }
-        progress.advance(holes);
+        file.stamps = settle(save, object, &views, &before)?;
+        self.files.push((i, file));
+        Ok(())
     }
-    batch.pin(sources, &mut held, &mut census, &mut pagemap)?;
-    progress.end();
-    check_sizes(sources, &census)?;
-    Ok((held, census))
-}
 
-/// Mappings that are to be pinned together, with the owner of each.
-#[derive(Default)]
-struct Batch {
-    bytes: u64,
-    maps: Vec<FileMap>,
-    owners: Vec<Owner>,
-}
-
-/// Which part of which file a mapping shows, and when that file was last written.
-#[derive(Clone, Copy)]
-struct Owner {
-    file: usize,
-    offset: u64,
-    mtime: Timespec,
-}
-
-impl Batch {
-    fn pin(
+    /// Maps, takes and reads one part of a file.
+    fn take(
         &mut self,
-        sources: &Sources,
-        hold: &mut Hold,
-        census: &mut Census,
-        pagemap: &mut Pagemap,
+        view: &View<'_>,
+        part: &Range<u64>,
+        pins: bool,
+        extents: &mut Vec<PageExtent>,
+        path: impl Fn() -> std::path::PathBuf,
     ) -> Result<(), CensusError> {
-        let Some(&Owner { file: first, .. }) = self.owners.first() else { return Ok(()) };
-        let pins = Pins::new(&self.maps).map_err(|source| match source.raw_os_error() {
-            Some(libc::EPERM | libc::ENOSYS) => CensusError::NoIoUring { source },
-            _ => CensusError::Pin {
-                path: sources.path_of(&sources.files[first]),
-                pages: self.maps.iter().map(|m| m.len() / PAGE_SIZE).sum(),
+        let map = view.map(part).map_err(|e| io_at(&path())(e))?;
+        let chunk = CHUNK.max(view.page);
+        let mut offset = 0;
+        while offset < map.len() {
+            let len = chunk.min(map.len() - offset);
+            let at = part.start + offset - view.offset + view.at;
+            let chunk = Part { offset, len, at, page: view.page };
+            populate(&map, chunk).map_err(|e| e.at_path(&path))?;
+            self.grip.take(&map, chunk, pins).map_err(|source| CensusError::Hold {
+                path: path(),
+                pages: len / PAGE_SIZE,
                 source,
-            },
-        })?;
-        hold.pins.push(pins);
-        for (map, owner) in self.maps.iter().zip(&self.owners) {
-            let path = || sources.path_of(&sources.files[owner.file]);
-            let file = &mut census.files[owner.file];
-            read_frames(map, owner.offset, &mut file.extents, pagemap)
-                .map_err(|e| at_path(e, path))?;
-            restore_mtime(&path(), owner.mtime).map_err(io_at(&path()))?;
+            })?;
+            read_frames(&map, chunk, extents, &mut self.pagemap).map_err(|e| e.at_path(&path))?;
+            offset += len;
         }
-        *self = Self::default();
+        self.grip.keep(map);
         Ok(())
     }
 }
 
-/// Pinning for writing counts as a write, which the file's owner did not make. A file that was
-/// written a moment ago may be written now: then its time is left alone, so that no real write is
-/// hidden.
-fn restore_mtime(path: &Path, mtime: Timespec) -> io::Result<()> {
-    let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
-    if now.tv_sec.saturating_sub(mtime.tv_sec) < 2 {
-        return Ok(());
-    }
-    let last_access = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT };
-    let times = Timestamps { last_access, last_modification: mtime };
-    Ok(utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW)?)
+fn stamps(save: &Save, object: &ObjectFile, views: &[View<'_>]) -> Result<Vec<Stamp>, CensusError> {
+    let stamps = views.iter().map(|v| Ok(Stamp::new(&v.stat()?)));
+    stamps.collect::<io::Result<_>>().map_err(|e| io_at(&save.path_of(object))(e))
 }
 
-/// A file that grew or shrank between the reading of its size and its pin.
-fn check_sizes(sources: &Sources, census: &Census) -> Result<(), CensusError> {
-    for (file, held) in sources.files.iter().zip(&census.files) {
-        if file.size != held.size {
-            let change = Change::Size { was: file.size, now: held.size };
-            return Err(CensusError::Unsteady { path: sources.path_of(file), change });
+/// Sees that the object has the size it was found with, and puts back the time that pinning may
+/// have changed.
+fn settle(
+    save: &Save,
+    object: &ObjectFile,
+    views: &[View<'_>],
+    before: &[Stamp],
+) -> Result<Vec<Stamp>, CensusError> {
+    let at = |e| io_at(&save.path_of(object))(e);
+    for (view, before) in views.iter().zip(before) {
+        restore_mtime(view, before).map_err(at)?;
+    }
+    let after = stamps(save, object, views)?;
+    let whole = matches!(object.backing, Backing::Path { .. });
+    for (before, after) in before.iter().zip(&after) {
+        let was = if whole { object.size } else { before.size };
+        if was != after.size {
+            let change = Change::Size { was, now: after.size };
+            return Err(CensusError::Unsteady { path: save.path_of(object), change });
         }
     }
-    Ok(())
+    Ok(after)
 }
 
-#[expect(clippy::cast_possible_wrap, reason = "nanoseconds are below a billion")]
-fn mtime_of(stat: &Stat) -> Timespec {
-    Timespec { tv_sec: stat.st_mtime, tv_nsec: stat.st_mtime_nsec as i64 }
+fn gone(save: &Save, object: &ObjectFile) -> CensusError {
+    CensusError::Unsteady { path: save.path_of(object), change: Change::Gone }
 }

@@ -1,17 +1,17 @@
 //! The last look: whether every file is still as the census found it.
 
-use super::file::{at_path, data_ranges, open_file, read_frames};
+use super::frames::{Part, populate, read_frames};
+use super::stamp::Stamp;
+use super::view::{TASK_BYTES, View, views};
+use super::workers::{each, processors};
 use super::{Census, CensusError, FileCensus, io_at};
+use crate::nodes::{ObjectFile, Save};
 use crate::pagemap::Pagemap;
 use crate::progress::Progress;
-use crate::source::{SourceFile, Sources};
-use crate::sys::FileMap;
 use physmem::PAGE_SIZE;
-use rustix::fs::fstat;
 use std::fmt;
 use std::io;
-use std::os::fd::AsFd;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// How a file differs from its census.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,31 +50,72 @@ impl fmt::Display for Change {
     }
 }
 
+/// Why looking at one object ended.
+enum End {
+    Changed(PathBuf, Change),
+    Failed(CensusError),
+}
+
+impl From<CensusError> for End {
+    fn from(error: CensusError) -> Self {
+        match error {
+            CensusError::Unsteady { path, change } => Self::Changed(path, change),
+            CensusError::Io { path, source } if source.kind() == io::ErrorKind::NotFound => {
+                Self::Changed(path, Change::Gone)
+            }
+            error => Self::Failed(error),
+        }
+    }
+}
+
 impl Census {
-    /// The last look: reads everything again and finds the first file that is not as it was. That
-    /// bytes changed in place does not matter.
+    /// The last look: finds an object that is not as it was. That bytes changed in place does not
+    /// matter. What size, blocks and times show to be untouched is not read again.
+    ///
+    /// # Errors
+    /// An object that cannot be opened, mapped or read.
     pub fn changes(
         &self,
-        sources: &Sources,
+        save: &Save,
         progress: &dyn Progress,
     ) -> Result<Option<(PathBuf, Change)>, CensusError> {
-        let mut pagemap = Pagemap::open().map_err(io_at("/proc/self/pagemap"))?;
-        progress.begin("last look", sources.files.len() as u64);
-        for (file, before) in sources.files.iter().zip(&self.files) {
-            let path = sources.path_of(file);
-            let now = match look(file, &path, &mut pagemap) {
-                Err(CensusError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
-                    return Ok(Some((path, Change::Gone)));
-                }
-                Err(CensusError::Unsteady { path, change }) => return Ok(Some((path, change))),
-                other => other?,
-            };
-            if let Some(change) = difference(before, &now) {
-                return Ok(Some((path, change)));
+        self.compare(save, false, progress)
+    }
+
+    /// The last look at every page, whatever the times say.
+    ///
+    /// # Errors
+    /// As [`Self::changes`].
+    pub fn changes_in_full(
+        &self,
+        save: &Save,
+        progress: &dyn Progress,
+    ) -> Result<Option<(PathBuf, Change)>, CensusError> {
+        self.compare(save, true, progress)
+    }
+
+    fn compare(
+        &self,
+        save: &Save,
+        full: bool,
+        progress: &dyn Progress,
+    ) -> Result<Option<(PathBuf, Change)>, CensusError> {
+        progress.begin("last look", save.files.len() as u64);
+        let make = || Pagemap::open().map_err(|e| End::Failed(io_at("/proc/self/pagemap")(e)));
+        let looked = each(save.files.len(), processors(), make, |pagemap, i| {
+            let (object, before) = (&save.files[i], &self.files[i]);
+            if let Some(change) = look(save, object, before, full, pagemap)? {
+                return Err(End::Changed(save.path_of(object), change));
             }
             progress.advance(1);
+            Ok(())
+        });
+        match looked {
+            Ok(_) => {}
+            Err(End::Changed(path, change)) => return Ok(Some((path, change))),
+            Err(End::Failed(error)) => return Err(error),
         }
-        for folder in &sources.folders {
+        for folder in &save.folders {
             match folder.is_unchanged() {
                 Ok(true) => {}
                 Ok(false) => return Ok(Some((folder.path.clone(), Change::Names))),
@@ -89,21 +130,49 @@ impl Census {
     }
 }
 
-/// Looks where a file lies now, without pinning or changing anything.
-fn look(file: &SourceFile, path: &Path, pagemap: &mut Pagemap) -> Result<FileCensus, CensusError> {
-    let fd = open_file(path)?;
-    let stat = fstat(&fd).map_err(io::Error::from).map_err(io_at(path))?;
-    if !file.is(&stat) {
-        return Err(CensusError::Unsteady { path: path.to_owned(), change: Change::Gone });
+/// Looks whether an object is as it was, without holding or changing anything.
+fn look(
+    save: &Save,
+    object: &ObjectFile,
+    before: &FileCensus,
+    full: bool,
+    pagemap: &mut Pagemap,
+) -> Result<Option<Change>, CensusError> {
+    let path = || save.path_of(object);
+    let Some(views) = views(save, object)? else { return Ok(Some(Change::Gone)) };
+    let mut same = !full && views.len() == before.stamps.len();
+    for (view, was) in views.iter().zip(&before.stamps) {
+        let now = Stamp::new(&view.stat().map_err(|e| io_at(&path())(e))?);
+        if was.size != now.size {
+            return Ok(Some(Change::Size { was: was.size, now: now.size }));
+        }
+        // hugetlbfs does not change the ctime of a file when a hole is punched.
+        same &= view.page == PAGE_SIZE && was.proves_the_same(&now);
     }
-    let size = u64::try_from(stat.st_size).map_err(io::Error::other).map_err(io_at(path))?;
-    let mut extents = Vec::new();
-    for data in data_ranges(&fd, size).map_err(io_at(path))? {
-        let map = FileMap::new(fd.as_fd(), data.start, data.len).map_err(io_at(path))?;
-        read_frames(&map, data.start, &mut extents, pagemap)
-            .map_err(|e| at_path(e, || path.to_owned()))?;
+    if same {
+        return Ok(None);
     }
-    Ok(FileCensus { size, extents })
+    let mut now = FileCensus { size: before.size, ..FileCensus::default() };
+    for view in &views {
+        read_again(view, &mut now, pagemap, path)?;
+    }
+    Ok(difference(before, &now))
+}
+
+fn read_again(
+    view: &View<'_>,
+    now: &mut FileCensus,
+    pagemap: &mut Pagemap,
+    path: impl Fn() -> PathBuf,
+) -> Result<(), CensusError> {
+    for data in view.data(TASK_BYTES).map_err(|e| io_at(&path())(e))? {
+        let map = view.map(&data).map_err(|e| io_at(&path())(e))?;
+        let at = data.start - view.offset + view.at;
+        let part = Part { offset: 0, len: map.len(), at, page: view.page };
+        populate(&map, part).map_err(|e| e.at_path(&path))?;
+        read_frames(&map, part, &mut now.extents, pagemap).map_err(|e| e.at_path(&path))?;
+    }
+    Ok(())
 }
 
 fn difference(before: &FileCensus, now: &FileCensus) -> Option<Change> {
@@ -127,7 +196,7 @@ mod tests {
 
     fn census(extents: &[(u64, u64, u64)]) -> FileCensus {
         let extents = extents.iter().map(|&(page, pfn, len)| PageExtent { page, pfn, len });
-        FileCensus { size: 1 << 20, extents: extents.collect() }
+        FileCensus { size: 1 << 20, extents: extents.collect(), ..FileCensus::default() }
     }
 
     #[test]

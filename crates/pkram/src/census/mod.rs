@@ -1,20 +1,26 @@
-//! Hold and census: pins every page of every source file, and reads which page lies where.
+//! Hold and census: takes every page of every object, and reads which page lies where.
 //!
 //! ```text
-//! file ─► SEEK_DATA ranges ─► map ─► pin (io_uring) ─► pagemap ─► extents
+//! object ─► files ─► parts with data ─┬─► map ─► hold (pin, reference) ─► pagemap ─► extents
+//!           view.rs                   └─► … on every processor    grip.rs   frames.rs
 //! ```
 //!
 //! Page frame numbers are read *after* pinning, because pinning moves pages out of movable zones.
-//! A second, unpinned reading ([`Census::changes`]) is the last look before the jump.
+//! [`Census::changes`] is the last look before the jump.
 
-mod file;
+mod frames;
+mod grip;
 mod hold;
 mod look;
+mod stamp;
+mod view;
+mod workers;
 
-pub use hold::{Hold, hold};
+pub use hold::{Held, Hold, Manner, hold};
 pub use look::Change;
 
-use physmem::{PhysRange, RangeSet};
+use crate::nodes::Save;
+use physmem::{PAGE_SIZE, PhysRange, RangeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -34,11 +40,15 @@ pub struct PageExtent {
 pub struct FileCensus {
     /// Size in bytes.
     pub size: u64,
+    /// Bytes in a page: 4 KiB, or that of its hugetlbfs.
+    pub page: u64,
     /// Its data, ascending by page; what is missing is a hole.
     pub extents: Vec<PageExtent>,
+    /// What `stat(2)` said of its files after that.
+    stamps: Vec<stamp::Stamp>,
 }
 
-/// Where all files lie, in the order of [`Sources::files`](crate::source::Sources::files).
+/// Where all objects lie, in the order of the save.
 #[derive(Clone, Debug, Default)]
 pub struct Census {
     /// One for each file.
@@ -56,30 +66,34 @@ pub enum CensusError {
         /// Why.
         source: io::Error,
     },
-    /// A program file that runs cannot be opened for writing, which pinning needs.
-    #[error("{path} is being executed, so its pages cannot be pinned; stop the program first", path = .path.display())]
-    Busy {
-        /// The file.
-        path: PathBuf,
-    },
-    /// io_uring is switched off.
-    #[error(
-        "io_uring is not allowed here ({source}), and pkram pins pages with it; \
-         allow it for this boot with `sysctl kernel.io_uring_disabled=0`"
-    )]
-    NoIoUring {
+    /// io_uring does not work, for another reason than that it is forbidden.
+    #[error("io_uring, which pins pages: {source}")]
+    Pins {
         /// What the kernel said.
         source: io::Error,
     },
-    /// The pages cannot be pinned.
-    #[error("cannot pin {pages} pages, the first of them in {path}: {source}", path = .path.display())]
-    Pin {
-        /// The first file of the batch.
+    /// The pages cannot be held.
+    #[error("cannot hold {pages} pages of {path}: {source}", path = .path.display())]
+    Hold {
+        /// The object.
         path: PathBuf,
-        /// How many pages were to be pinned.
+        /// How many pages were to be held.
         pages: u64,
         /// What the kernel said.
         source: io::Error,
+    },
+    /// Two objects have the same page.
+    #[error(
+        "{first} and {second} have the same memory, at page frame {pfn:#x}; give it once",
+        first = .first.display(), second = .second.display()
+    )]
+    Shared {
+        /// One of them.
+        first: PathBuf,
+        /// The other.
+        second: PathBuf,
+        /// The first page that both have.
+        pfn: u64,
     },
     /// A file changed while it was being read.
     #[error("{path} {change} while it was being read; stop what writes to it and try again", path = .path.display())]
@@ -101,6 +115,22 @@ impl Census {
     /// How many pages there are.
     pub fn pages(&self) -> u64 {
         self.files.iter().flat_map(|f| &f.extents).map(|e| e.len).sum()
+    }
+
+    /// Refuses page frames that are in two objects: a block belongs to one file.
+    fn refuse_shared(&self, save: &Save) -> Result<(), CensusError> {
+        if self.frames().bytes() == self.pages() * PAGE_SIZE {
+            return Ok(());
+        }
+        let extents = |(i, file): (usize, &FileCensus)| {
+            file.extents.iter().map(move |e| (e.pfn, e.len, i)).collect::<Vec<_>>()
+        };
+        let mut all: Vec<_> = self.files.iter().enumerate().flat_map(extents).collect();
+        all.sort_unstable();
+        let twice = all.windows(2).find(|pair| pair[0].0 + pair[0].1 > pair[1].0);
+        let Some([(_, _, first), (pfn, _, second)]) = twice else { return Ok(()) };
+        let path = |i: &usize| save.path_of(&save.files[*i]);
+        Err(CensusError::Shared { first: path(first), second: path(second), pfn: *pfn })
     }
 
     /// How many extents there are.

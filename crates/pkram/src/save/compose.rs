@@ -1,7 +1,7 @@
 //! The region's tree, finished: files with their extents, and `.pkram` with what pkram adds.
 
 use crate::census::Census;
-use crate::source::Sources;
+use crate::nodes::Save;
 use regionfs::{Attributes, Content, FileExtent, Timestamp, Tree, TreeError};
 use std::path::PathBuf;
 
@@ -28,19 +28,19 @@ pub(super) struct Own<'a> {
     pub(super) now: Timestamp,
 }
 
-/// A copy of the sources' tree with `.pkram` and with the extents that `extents` gives for each
+/// A copy of the save's tree with `.pkram` and with the extents that `extents` gives for each
 /// file, by its place in the census.
 pub(super) fn finish(
-    sources: &Sources,
+    save: &Save,
     census: &Census,
     own: &Own<'_>,
     mut extents: impl FnMut(usize) -> Vec<FileExtent>,
 ) -> Result<Tree, TreeFault> {
-    let mut tree = sources.tree.clone();
+    let mut tree = save.tree.clone();
     add_own(&mut tree, own).map_err(TreeFault::Own)?;
-    for (i, (file, held)) in sources.files.iter().zip(&census.files).enumerate() {
+    for (i, (file, held)) in save.files.iter().zip(&census.files).enumerate() {
         tree.fill(file.node, held.size, &extents(i))
-            .map_err(|source| TreeFault::File { path: sources.path_of(file), source })?;
+            .map_err(|source| TreeFault::File { path: save.path_of(file), source })?;
     }
     Ok(tree)
 }

@@ -6,12 +6,12 @@ use super::next::NextKernel;
 use super::options::{Options, SaveError, default_reserve};
 use super::place::Places;
 use super::stage::{Image, Parts, pages_bound};
-use crate::census::Census;
+use crate::census::{Census, Held};
 use crate::head::{HEAD_BYTES, LATER_HEAD_BLOCKS, SpanHead};
 use crate::machine;
 use crate::manifest::{self, Manifest, PlanFigures};
+use crate::nodes::Save;
 use crate::progress::Progress;
-use crate::source::{SourceSpec, Sources};
 use crate::staging::{Staging, StagingError};
 use kexec::{Boot, BzImage};
 use physmem::{ADDRESS_LIMIT, E820Type, MemoryMap, PAGE_SIZE, PhysRange, RangeSet};
@@ -41,8 +41,9 @@ const ATTEMPTS: u32 = 4;
 pub(super) struct Work<'a> {
     pub(super) options: &'a Options,
     pub(super) progress: &'a dyn Progress,
-    pub(super) sources: &'a Sources,
+    pub(super) save: &'a Save,
     pub(super) census: &'a Census,
+    pub(super) held: Held,
     pub(super) next: &'a NextKernel,
     pub(super) kernel: &'a BzImage<'a>,
     pub(super) map: &'a MemoryMap,
@@ -225,7 +226,7 @@ impl Work<'_> {
     ) -> Result<regionfs::Tree, TreeFault> {
         let json = serde_json::to_vec_pretty(manifest).expect("a manifest has only string keys");
         let own = Own { manifest: &json, dmesg: self.dmesg.as_bytes(), now: self.now };
-        finish(self.sources, self.census, &own, extents)
+        finish(self.save, self.census, &own, extents)
     }
 
     fn geometry(
@@ -257,6 +258,7 @@ impl Work<'_> {
             files: self.census.files.len() as u64,
             extents: self.census.extents(),
             preserved: layout.figures.kept,
+            held: self.held,
             moved: layout.figures.displaced,
             moves: moves.len() as u64,
             metadata: head_blocks * PAGE_SIZE,
@@ -268,11 +270,6 @@ impl Work<'_> {
     }
 
     fn manifest(&self, plan: PlanFigures) -> Manifest {
-        let source = |s: &SourceSpec| manifest::Source {
-            name: s.name.clone(),
-            path: s.path.to_string_lossy().into_owned(),
-            kind: manifest::SourceKind::Tmpfs,
-        };
         Manifest {
             version: manifest::VERSION,
             pkram: env!("CARGO_PKG_VERSION").to_owned(),
@@ -280,7 +277,7 @@ impl Work<'_> {
             created: self.now.secs.cast_unsigned(),
             old_kernel: machine::kernel_release(),
             next_kernel: self.kernel.release().map(str::to_owned),
-            sources: self.options.sources.iter().map(source).collect(),
+            sources: self.save.origins.clone(),
             plan,
         }
     }

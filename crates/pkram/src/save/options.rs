@@ -3,10 +3,9 @@
 use super::compose::TreeFault;
 use super::next::{NextError, NextOptions};
 use super::stage::StageError;
-use crate::census::{CensusError, Change};
+use crate::census::{CensusError, Change, Manner};
 use crate::machine::MachineError;
 use crate::platform::PlatformError;
-use crate::source::{SourceError, SourceSpec, SpecError};
 use crate::staging::StagingError;
 use kexec::boot_block::BootBlockError;
 use kexec::identity::IdentityError;
@@ -21,12 +20,12 @@ use std::path::PathBuf;
 /// What the user chose.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The sources.
-    pub sources: Vec<SourceSpec>,
     /// The next kernel.
     pub next: NextOptions,
     /// RAM that the next kernel must have, in bytes; by default [`default_reserve`].
     pub reserve_ram: Option<u64>,
+    /// How to hold the pages.
+    pub manner: Manner,
     /// Fixes the choice of the kernel's place; random by default.
     pub seed: Option<u64>,
     /// Go on although the next kernel or its command line seems unable to see the region.
@@ -37,10 +36,6 @@ pub struct Options {
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "each says what it wraps")]
 pub enum SaveError {
-    #[error(transparent)]
-    Spec(#[from] SpecError),
-    #[error(transparent)]
-    Source(#[from] SourceError),
     #[error(transparent)]
     Census(#[from] CensusError),
     #[error(transparent)]
@@ -78,8 +73,8 @@ pub enum SaveError {
          the mover could run into them. Replace the memory, or go on with --force if you know better"
     )]
     Poisoned { bytes: u64 },
-    #[error("nothing to keep: no source was given")]
-    NoSources,
+    #[error("nothing to keep: the save has no node")]
+    Nothing,
     #[error("{}", lines(.0))]
     Obstacles(Vec<Obstacle>),
 }

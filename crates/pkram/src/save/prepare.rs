@@ -8,9 +8,9 @@ use crate::census::hold;
 use crate::handover::{HANDOVER_BYTES, Handover};
 use crate::klog;
 use crate::machine;
+use crate::nodes::{Save, now};
 use crate::platform::Platform;
 use crate::progress::Progress;
-use crate::source::{check_names, walk};
 use crate::sys::tsc;
 use kexec::boot_block::TIMELINE_BYTES;
 use kexec::identity::{Identity, reach};
@@ -18,9 +18,7 @@ use kexec::mover_segment::Orders;
 use kexec::preflight::obstacles;
 use kexec::{Boot, BzImage, MoverSegment};
 use physmem::{E820Type, PAGE_SIZE, PhysRange, RangeSet};
-use regionfs::{Attributes, Timestamp};
 use std::path::Path;
-use std::time::{Duration, UNIX_EPOCH};
 use uuid::Uuid;
 
 /// The first serial port of a PC, where the mover says why it resets if it must.
@@ -32,23 +30,19 @@ pub fn preflight() -> Result<(), SaveError> {
     if obstacles.is_empty() { Ok(()) } else { Err(SaveError::Obstacles(obstacles)) }
 }
 
-/// Holds the sources, plans, composes and stages. Nothing is loaded yet.
-pub fn prepare(options: &Options, progress: &dyn Progress) -> Result<Prepared, SaveError> {
+/// Holds what is to be kept, plans, composes and stages. Nothing is loaded yet.
+///
+/// # Errors
+/// Whatever stands against keeping it; all is as before then.
+pub fn prepare(
+    save: Save,
+    options: &Options,
+    progress: &dyn Progress,
+) -> Result<Prepared, SaveError> {
     let clock = Clock::now();
-    if options.sources.is_empty() {
-        return Err(SaveError::NoSources);
+    if save.is_empty() {
+        return Err(SaveError::Nothing);
     }
-    check_names(&options.sources)?;
-    let now = clock.time.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
-    let now = Timestamp { secs: now.as_secs().cast_signed(), nanos: now.subsec_nanos() };
-    let root = Attributes {
-        mode: 0o755,
-        atime: now,
-        mtime: now,
-        ctime: now,
-        crtime: now,
-        ..Attributes::default()
-    };
     preflight()?;
     let poisoned = machine::meminfo("HardwareCorrupted")?;
     if poisoned > 0 && !options.force {
@@ -58,9 +52,8 @@ pub fn prepare(options: &Options, progress: &dyn Progress) -> Result<Prepared, S
     let mut notes = next.doubts(options.force)?;
     let platform = Platform::read()?;
     let map = machine::next_map()?;
-    let sources = walk(root, &options.sources)?;
-    notes.extend(sources.notes.iter().cloned());
-    let (hold, census) = hold(&sources, progress)?;
+    notes.extend(save.notes.iter().cloned());
+    let (hold, census) = hold(&save, options.manner, progress)?;
     let held = tsc();
 
     let keep = census.frames();
@@ -85,8 +78,9 @@ pub fn prepare(options: &Options, progress: &dyn Progress) -> Result<Prepared, S
     let work = Work {
         options,
         progress,
-        sources: &sources,
+        save: &save,
         census: &census,
+        held: hold.held(),
         next: &next,
         kernel: &kernel,
         map: &map,
@@ -95,7 +89,7 @@ pub fn prepare(options: &Options, progress: &dyn Progress) -> Result<Prepared, S
         mover_bytes: MoverSegment::pages_needed(&identity) * PAGE_SIZE,
         seed: options.seed.map_or_else(|| platform.random_u64(), Ok)?,
         region,
-        now,
+        now: now(),
         dmesg: klog::read().unwrap_or_default(),
     };
     let drawn = work.draw()?;
@@ -139,7 +133,7 @@ pub fn prepare(options: &Options, progress: &dyn Progress) -> Result<Prepared, S
         _hold: hold,
         loaded: false,
         clock,
-        sources,
+        save,
         census,
         next,
         notes,

@@ -6,8 +6,8 @@ use super::stage::Image;
 use crate::census::{Census, Hold};
 use crate::handover::Handover;
 use crate::manifest::Manifest;
+use crate::nodes::Save;
 use crate::progress::Progress;
-use crate::source::Sources;
 use crate::staging::Staging;
 use crate::sys::tsc;
 use kexec::{KexecImage, MoverSegment, Scene};
@@ -19,8 +19,8 @@ use uuid::Uuid;
 /// A plan that can be looked at, loaded, or dropped without a trace.
 #[derive(Debug)]
 pub struct Prepared {
-    /// The sources as found.
-    pub sources: Sources,
+    /// What is kept.
+    pub save: Save,
     /// Where they lie.
     pub census: Census,
     /// Where everything goes.
@@ -102,7 +102,7 @@ impl Prepared {
     /// filesystems are written out, because the jump does not do it.
     pub fn last_look(&self, progress: &dyn Progress) -> Result<(), SaveError> {
         rustix::fs::sync();
-        match self.census.changes(&self.sources, progress)? {
+        match self.census.changes(&self.save, progress)? {
             None => Ok(()),
             Some((path, change)) => Err(SaveError::Changed { path, change }),
         }

@@ -1,9 +1,37 @@
-//! Sources: what a user asks to keep, and how it is found on tmpfs.
+//! Sources: what a user asks to keep, made nodes of a [`Save`](crate::nodes::Save).
+//!
+//! | source | node |
+//! |---|---|
+//! | a tree on tmpfs or hugetlbfs | the same tree |
+//! | a file there | a directory like its own, with the file |
+//! | a memfd of a process | a directory with one file of the memfd's name |
+//! | a SysV segment | a directory with the file `segment` |
 
-mod filesystem;
-mod names;
+mod attributes;
+mod error;
+mod memfd;
 mod spec;
-mod walk;
+mod sysv;
+mod tree;
 
-pub use spec::{SourceSpec, SpecError, check_names};
-pub use walk::{SourceError, SourceFile, Sources, walk};
+pub use error::SourceError;
+pub use spec::{SourceSpec, SpecError, What, check_names};
+
+use crate::nodes::Save;
+
+/// Adds all sources to the save, each as a node of its name.
+///
+/// # Errors
+/// A source that cannot be kept, and why; two with one name.
+pub fn add(save: &mut Save, specs: &[SourceSpec]) -> Result<(), SourceError> {
+    check_names(specs)?;
+    let mut trees = tree::Trees::default();
+    for SourceSpec { name, what } in specs {
+        match what {
+            What::Path(path) => trees.add(save, name, path)?,
+            What::Memfd { pid, fd } => memfd::add(save, name, *pid, *fd)?,
+            What::Sysv { id } => sysv::add(save, name, *id)?,
+        }
+    }
+    Ok(())
+}

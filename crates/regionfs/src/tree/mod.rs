@@ -11,11 +11,13 @@ mod error;
 mod fill;
 mod names;
 mod node;
+mod undo;
 
 pub use error::TreeError;
 pub(crate) use names::{ByDirectory, Entry, Names};
 pub use node::{Attributes, Content, NodeId};
 pub(crate) use node::{Body, Node};
+pub use undo::Mark;
 
 use crate::extents::{FileExtent, Run, fits};
 use crate::layout::{
@@ -197,8 +199,8 @@ impl Tree {
         }
         let node = &mut self.nodes[child.index()];
         node.links += 1;
-        node.parent = dir;
         if node.is_directory() {
+            node.parent = dir;
             self.nodes[dir.index()].subdirectories += 1;
         }
         Ok(())

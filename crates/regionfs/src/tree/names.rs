@@ -61,6 +61,18 @@ impl Names {
         true
     }
 
+    /// Takes the last entry back.
+    pub(crate) fn pop(&mut self) -> Option<Entry> {
+        let entry = self.entries.pop()?;
+        let hash = self.hasher.hash_one((entry.dir, self.name(&entry)));
+        match entry.same_hash {
+            Some(before) => self.last.insert(hash, before),
+            None => self.last.remove(&hash),
+        };
+        self.bytes.truncate(index(entry.start));
+        Some(entry)
+    }
+
     /// The entries of each of `nodes` inodes, in the order of their making.
     pub(crate) fn by_directory(&self, nodes: usize) -> ByDirectory {
         let mut start = vec![0; nodes + 1];

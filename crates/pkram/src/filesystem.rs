@@ -1,6 +1,6 @@
-//! Which filesystem a path lies on, and whether its pages are memory and nothing else.
+//! Which filesystem something lies on, and whether its pages are memory and nothing else.
 
-use rustix::fs::{FsWord, fstatfs};
+use rustix::fs::{FsWord, fstat, fstatfs, major, minor};
 use std::fs;
 use std::io;
 use std::os::fd::AsFd;
@@ -8,18 +8,45 @@ use std::os::fd::AsFd;
 /// `TMPFS_MAGIC`, `include/uapi/linux/magic.h`.
 const TMPFS_MAGIC: FsWord = 0x0102_1994;
 
-/// Whether `fd` lies on tmpfs, whose files have no other home than memory and swap.
-pub(super) fn is_tmpfs(fd: impl AsFd) -> io::Result<bool> {
-    Ok(fstatfs(fd)?.f_type == TMPFS_MAGIC)
+/// `HUGETLBFS_MAGIC`, `include/uapi/linux/magic.h`.
+const HUGETLBFS_MAGIC: FsWord = 0x9584_58f6;
+
+/// What files on a filesystem are made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Memory and swap: tmpfs, memfds, SysV segments.
+    Tmpfs,
+    /// Huge pages of this many bytes.
+    Hugetlbfs { page: u64 },
+    /// Something else.
+    Other,
+}
+
+/// What kind of filesystem `fd` lies on.
+pub(crate) fn kind_of(fd: impl AsFd) -> io::Result<Kind> {
+    let stat = fstatfs(fd)?;
+    Ok(match stat.f_type {
+        TMPFS_MAGIC => Kind::Tmpfs,
+        // hugetlbfs reports its page size as the block size (`hugetlbfs_statfs`).
+        HUGETLBFS_MAGIC => {
+            Kind::Hugetlbfs { page: u64::try_from(stat.f_bsize).map_err(io::Error::other)? }
+        }
+        _ => Kind::Other,
+    })
+}
+
+/// What filesystem `fd` lies on, for messages.
+pub(crate) fn describe_fd(fd: impl AsFd) -> io::Result<String> {
+    let device = fstat(fd)?.st_dev;
+    Ok(describe(major(device), minor(device)))
 }
 
 /// The type and mount point of the filesystem on device `major:minor`, e.g. `ext4, mounted on /`,
 /// from `/proc/self/mountinfo` (`Documentation/filesystems/proc.rst` §3.5).
-pub(super) fn describe(major: u32, minor: u32) -> String {
+pub(crate) fn describe(major: u32, minor: u32) -> String {
     let table = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     find(&table, major, minor).unwrap_or_else(|| "an unknown filesystem".to_owned())
 }
-
 fn find(table: &str, major: u32, minor: u32) -> Option<String> {
     let device = format!("{major}:{minor}");
     table.lines().rev().find_map(|line| {

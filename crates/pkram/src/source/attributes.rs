@@ -1,7 +1,7 @@
 //! Attributes and extended attributes of one file, read without following a symlink.
 
 use regionfs::{Attributes, Timestamp, Xattr};
-use rustix::fs::{Statx, StatxTimestamp, lgetxattr, llistxattr};
+use rustix::fs::{Stat, Statx, StatxTimestamp, lgetxattr, llistxattr};
 use rustix::io::Errno;
 use std::io;
 use std::path::Path;
@@ -22,6 +22,26 @@ pub(super) fn attributes(stat: &Statx, path: &Path) -> io::Result<Attributes> {
         crtime: time(stat.stx_btime),
         xattrs: xattrs(path)?,
     })
+}
+
+/// Everything that an open file without a path says about its inode.
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "nanoseconds are below a billion, and mode bits 12"
+)]
+pub(super) fn of_file(stat: &Stat) -> Attributes {
+    let time = |secs, nanos: u64| Timestamp { secs, nanos: nanos as u32 };
+    let ctime = time(stat.st_ctime, stat.st_ctime_nsec);
+    Attributes {
+        mode: (stat.st_mode & 0o7777) as u16,
+        uid: stat.st_uid,
+        gid: stat.st_gid,
+        atime: time(stat.st_atime, stat.st_atime_nsec),
+        mtime: time(stat.st_mtime, stat.st_mtime_nsec),
+        ctime,
+        crtime: ctime,
+        xattrs: Vec::new(),
+    }
 }
 
 fn time(t: StatxTimestamp) -> Timestamp {

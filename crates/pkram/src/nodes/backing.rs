@@ -1,0 +1,74 @@
+//! Where the pages of an object are now.
+
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, Stat, StatxFlags, major, minor, openat, statx};
+use std::ffi::OsStr;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+
+/// An object: an inode of the tree that gets its data from pages.
+#[derive(Debug)]
+pub(crate) struct ObjectFile {
+    /// Its inode in the tree.
+    pub(crate) node: regionfs::NodeId,
+    /// Its size in bytes when it was found.
+    pub(crate) size: u64,
+    pub(crate) backing: Backing,
+}
+
+/// Where the pages are.
+#[derive(Debug)]
+pub(crate) enum Backing {
+    /// In a file that is opened when it is needed: there may be a million.
+    Path { dir: u32, name: Box<OsStr>, device: u64, inode: u64 },
+    /// In open files.
+    Open { label: Box<str>, pieces: Vec<Piece> },
+}
+
+/// A part of an open file.
+#[derive(Debug)]
+pub(crate) struct Piece {
+    /// A description of our own: its offset is moved.
+    pub(crate) file: OwnedFd,
+    /// Where in the file the part begins, in bytes.
+    pub(crate) offset: u64,
+    /// Its length in bytes.
+    pub(crate) len: u64,
+    /// Where in the object it begins, in bytes.
+    pub(crate) at: u64,
+}
+
+impl ObjectFile {
+    /// Whether `stat` is of the file that was found, not of another that took its name.
+    pub(crate) fn is(&self, stat: &Stat) -> bool {
+        match self.backing {
+            Backing::Path { device, inode, .. } => {
+                (device_of(stat), stat.st_ino) == (device, inode)
+            }
+            Backing::Open { .. } => true,
+        }
+    }
+}
+
+fn device_of(stat: &Stat) -> u64 {
+    u64::from(major(stat.st_dev)) << 32 | u64::from(minor(stat.st_dev))
+}
+
+/// A folder, and when a name in it last changed.
+#[derive(Debug)]
+pub(crate) struct Folder {
+    pub(crate) path: PathBuf,
+    pub(crate) inode: u64,
+    pub(crate) mtime: (i64, u32),
+}
+
+impl Folder {
+    /// Whether no name in it came or went since.
+    pub(crate) fn is_unchanged(&self) -> io::Result<bool> {
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let fd = openat(CWD, &self.path, flags, Mode::empty())?;
+        let stat = statx(fd, "", AtFlags::EMPTY_PATH, StatxFlags::BASIC_STATS)?;
+        let mtime = (stat.stx_mtime.tv_sec, stat.stx_mtime.tv_nsec);
+        Ok((stat.stx_ino, mtime) == (self.inode, self.mtime))
+    }
+}
