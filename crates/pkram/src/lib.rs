@@ -6,10 +6,12 @@
 //!
 //! | module | step |
 //! |---|---|
-//! | [`source`] | what to keep: files and trees on tmpfs |
+//! | [`nodes`] | what to keep: named nodes of objects, by the program's own word |
+//! | [`source`] | what to keep: trees, memfds, SysV segments, as the user names them |
 //! | [`census`] | hold: pins; census: which page lies where; the last look |
 //! | [`save`] | plan, compose, stage, load, jump |
 //! | [`region`] | in the next kernel: discover, mount, verify, release |
+//! | [`loaded`] | there: nodes by name, their objects as files and mappings |
 //!
 //! Before the jump every error leaves the old system as it was. After it nothing that does not
 //! check out is ever changed.
@@ -22,8 +24,10 @@ pub mod handover;
 pub mod head;
 pub mod holder;
 mod klog;
+pub mod loaded;
 pub mod machine;
 pub mod manifest;
+pub mod memory;
 pub mod nodes;
 mod pagemap;
 mod platform;

@@ -3,6 +3,7 @@
 //! ```text
 //! /init                    the guest program; also /opt/bin/guest
 //! /opt/bin/pkram           the program under test
+//! /opt/bin/warm_cache      the library's example
 //! /lib/modules/RELEASE/    the needed modules of all three kernels, ready to load
 //! /usr /boot               links to the artifacts disk, which carries everything else
 //! ```
@@ -15,6 +16,8 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use cpio::newc::{Builder, ModeFileType, trailer};
+
+use crate::programs::Programs;
 
 const FOLDERS: [&str; 13] = [
     "dev",
@@ -49,7 +52,7 @@ const TEXTS: [(&str, &str); 2] = [
 ];
 
 /// Writes the archive: `modules` is a folder that holds `lib/modules`.
-pub(crate) fn write(path: &Path, guest: &Path, pkram: &Path, modules: &Path) -> Result<()> {
+pub(crate) fn write(path: &Path, programs: &Programs, modules: &Path) -> Result<()> {
     let file = File::create(path).with_context(|| format!("create {}", path.display()))?;
     let mut archive = Archive { out: BufWriter::new(file), inodes: 0 };
     for folder in FOLDERS {
@@ -62,8 +65,9 @@ pub(crate) fn write(path: &Path, guest: &Path, pkram: &Path, modules: &Path) -> 
         archive.add(name, ModeFileType::Regular, 0o644, text.as_bytes())?;
     }
     archive.console()?;
-    archive.program("init", guest)?;
-    archive.program("opt/bin/pkram", pkram)?;
+    archive.program("init", &programs.guest)?;
+    archive.program("opt/bin/pkram", &programs.pkram)?;
+    archive.program("opt/bin/warm_cache", &programs.warm_cache)?;
     archive.tree("lib/modules", &modules.join("lib/modules"))?;
     trailer(archive.out)?.flush().with_context(|| format!("write {}", path.display()))
 }

@@ -1,4 +1,4 @@
-//! The two programs of ours that run in guests, built as static executables.
+//! The programs of ours that run in guests, built as static executables.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -16,20 +16,31 @@ const PKRAM_BIN: &str = "PKRAM_BIN";
 pub(crate) struct Programs {
     pub(crate) guest: PathBuf,
     pub(crate) pkram: PathBuf,
+    /// The library's example of a program that takes its memory along.
+    pub(crate) warm_cache: PathBuf,
 }
 
 /// Builds them in a target folder of their own, so that nothing else is built anew.
 pub(crate) fn build(folder: &Path, progress: &dyn Fn(&str)) -> Result<Programs> {
     progress("building the guest's programs");
     let given = std::env::var_os(PKRAM_BIN).map(PathBuf::from);
-    let mut packages = vec!["guest"];
+    let mut packages = vec!["guest", "pkram"];
     if given.is_none() {
         packages.push("pkram-cli");
     }
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
     command
-        .args(["build", "--release", "--bins", "--locked", "--target", TARGET])
+        .args([
+            "build",
+            "--release",
+            "--bins",
+            "--example",
+            "warm_cache",
+            "--locked",
+            "--target",
+            TARGET,
+        ])
         .args(packages.iter().flat_map(|package| ["-p", package]))
         .arg("--config")
         .arg(format!("target.{TARGET}.rustflags=['-Ctarget-feature=+crt-static']"))
@@ -44,7 +55,8 @@ pub(crate) fn build(folder: &Path, progress: &dyn Fn(&str)) -> Result<Programs> 
     let built = folder.join(TARGET).join("release");
     let pkram = given.unwrap_or_else(|| built.join("pkram"));
     ensure!(pkram.exists(), "no pkram at {} (from ${PKRAM_BIN}?)", pkram.display());
-    Ok(Programs { guest: built.join("guest"), pkram })
+    let warm_cache = built.join("examples/warm_cache");
+    Ok(Programs { guest: built.join("guest"), pkram, warm_cache })
 }
 
 /// The folder of the workspace that this crate was built in.

@@ -133,6 +133,7 @@ fn images(
         artifacts.digest()?,
         sha256::digest(&programs.guest)?,
         sha256::digest(&programs.pkram)?,
+        sha256::digest(&programs.warm_cache)?,
         RECIPES.concat(),
     ];
     let list = all.join("inputs");
@@ -153,7 +154,7 @@ fn images(
         modules::install(&artifacts.tree(&kernel.version), &kernel.release, &target)?;
         depmod(&artifacts.root(), stage.path(), &kernel.release)?;
     }
-    initramfs::write(&images.initrd, &programs.guest, &programs.pkram, stage.path())?;
+    initramfs::write(&images.initrd, programs, stage.path())?;
     disk::write(&images.disk, artifacts, &images.initrd)?;
     Ok(images)
 }

@@ -156,7 +156,7 @@ impl View<'_> {
         let stat = self.stat()?;
         let blocks = u64::try_from(stat.st_blocks).map_err(io::Error::other)?;
         if blocks.checked_mul(512) == Some(size(&stat)?) {
-            return Ok(Vec::from([self.offset..end]));
+            return Ok(std::iter::once(self.offset..end).collect());
         }
         let map = self.map(&(self.offset..end))?;
         let found = resident(&map, self.page)?;

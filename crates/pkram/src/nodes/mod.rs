@@ -34,6 +34,7 @@ mod object;
 pub(crate) use backing::{Backing, Folder, ObjectFile, Piece};
 pub use error::NodeError;
 pub use node::{Entry, Node};
+pub(crate) use object::BYTES_SUFFIX;
 pub use object::{FoundFile, Object};
 
 use crate::manifest;

@@ -2,6 +2,7 @@
 
 use super::{Folder, FoundFile, NodeError, Object, Save, mine};
 use crate::manifest;
+use crate::memory::Memory;
 use regionfs::{Attributes, Content, Mark, NodeId, TreeError};
 use std::path::Path;
 
@@ -59,6 +60,16 @@ impl<'s> Node<'s> {
     pub fn object(&mut self, name: &str) -> Object<'_> {
         let dir = self.root();
         self.object_in(dir, name.as_bytes(), mine(0o600))
+    }
+
+    /// Adds an object of this name that is all of this memory.
+    ///
+    /// # Errors
+    /// A name that is taken.
+    pub fn memory(&mut self, name: &str, memory: &Memory) -> Result<Entry, NodeError> {
+        let mut object = self.object(name);
+        object.memory(memory)?;
+        object.finish()
     }
 
     /// Begins an object with these attributes in a directory of the save.

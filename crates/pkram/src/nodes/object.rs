@@ -2,6 +2,7 @@
 
 use super::memory::{reopen, shared_pages, whole};
 use super::{Backing, Entry, NodeError, ObjectFile, Piece, Save};
+use crate::memory::Memory;
 use physmem::PAGE_SIZE;
 use regionfs::{Attributes, Content, TreeError};
 use std::ffi::OsStr;
@@ -85,6 +86,14 @@ impl<'n> Object<'n> {
         self.size += len;
         self.pieces.extend(pieces);
         Ok(())
+    }
+
+    /// Takes all pages of a [`Memory`] in place, as the object's next ones.
+    ///
+    /// # Errors
+    /// As [`Self::pages`].
+    pub fn memory(&mut self, memory: &Memory) -> Result<(), NodeError> {
+        self.pages_at(memory.address(), memory.len())
     }
 
     /// Leaves a hole of whole pages.

@@ -9,5 +9,5 @@ mod release;
 
 pub use device::{Device, DeviceError, devices};
 pub use discover::{DamagedReason, DamagedSpan, Discovered, Region, RegionError, Span, discover};
-pub use mount::{MountError, Mounted, mount};
+pub use mount::{MountError, Mounted, find_mounted, mount, mount_read_only};
 pub use release::{ReleaseError, Released, release};

@@ -105,14 +105,74 @@ pub(super) fn part(region: &Region) -> io::Result<()> {
 }
 
 /// Mounts `region` on `dir`, in place.
+///
+/// # Errors
+/// A span without a device, a mount point that is no directory, what `mount(2)` says.
 pub fn mount(region: &Region, dir: &Path) -> Result<Mounted, MountError> {
+    mount_with(region, dir, MountFlags::empty())
+}
+
+/// Mounts `region` on `dir`, in place and for reading only.
+///
+/// # Errors
+/// As [`mount`].
+pub fn mount_read_only(region: &Region, dir: &Path) -> Result<Mounted, MountError> {
+    mount_with(region, dir, MountFlags::RDONLY)
+}
+
+fn mount_with(region: &Region, dir: &Path, more: MountFlags) -> Result<Mounted, MountError> {
     let device = block_device(region)?;
     let bad_point = |source| MountError::MountPoint { path: dir.to_owned(), source };
     let dir = dir.canonicalize().map_err(bad_point)?;
     let target = CString::new(dir.as_os_str().as_bytes()).map_err(|e| bad_point(e.into()))?;
-    let flags = MountFlags::NOSUID | MountFlags::NODEV;
+    let flags = MountFlags::NOSUID | MountFlags::NODEV | more;
     rustix::mount::mount(&device, target, c"ext4", flags, c"dax=always").map_err(|e| {
         MountError::Mount { device: device.clone(), dir: dir.clone(), source: e.into() }
     })?;
     Ok(Mounted { device, dir })
+}
+
+/// Where `region` is mounted already, if it is.
+///
+/// # Errors
+/// A device that cannot be looked at.
+pub fn find_mounted(region: &Region) -> Result<Option<Mounted>, MountError> {
+    let joined = joined(&joined_name(region));
+    let only = match region.spans.as_slice() {
+        [only] => only.device.block.clone(),
+        _ => None,
+    };
+    let Some(device) = joined.or(only) else { return Ok(None) };
+    let bad = |source| MountError::MountPoint { path: device.clone(), source };
+    let number = rustix::fs::stat(&device).map_err(|e| bad(e.into()))?.st_rdev;
+    let (major, minor) = (rustix::fs::major(number), rustix::fs::minor(number));
+    let table = std::fs::read_to_string("/proc/self/mountinfo").map_err(bad)?;
+    let dir = mount_point(&table, &format!("{major}:{minor}"));
+    Ok(dir.map(|dir| Mounted { device, dir }))
+}
+
+/// Where all of the filesystem on a device is mounted, by `/proc/self/mountinfo`
+/// (`Documentation/filesystems/proc.rst` §3.5).
+fn mount_point(table: &str, device: &str) -> Option<PathBuf> {
+    table.lines().find_map(|line| {
+        let mut words = line.split(' ').skip(2);
+        let (found, root, point) = (words.next()?, words.next()?, words.next()?);
+        // The kernel writes these four characters in octal (`mangle`, `fs/proc_namespace.c`).
+        let escapes = [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")];
+        let plain = escapes.iter().fold(point.to_owned(), |s, (from, to)| s.replace(from, to));
+        (found == device && root == "/").then(|| PathBuf::from(plain))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_where_all_of_a_device_is_mounted() {
+        let table = "30 1 259:0 /cache /srv/cache rw - ext4 /dev/pmem0 rw\n\
+                     31 1 259:0 / /mnt/a\\040b rw,nosuid shared:1 - ext4 /dev/pmem0 rw\n";
+        assert_eq!(mount_point(table, "259:0"), Some(PathBuf::from("/mnt/a b")));
+        assert_eq!(mount_point(table, "259:1"), None);
+    }
 }

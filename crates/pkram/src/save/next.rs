@@ -22,6 +22,18 @@ pub struct NextOptions {
     pub cmdline: CmdlineChoice,
 }
 
+impl NextOptions {
+    /// This kernel with this initrd and command line.
+    pub fn new(
+        kernel: impl Into<PathBuf>,
+        initrd: Option<impl Into<PathBuf>>,
+        cmdline: impl Into<String>,
+    ) -> Self {
+        let (kernel, initrd) = (kernel.into(), initrd.map(Into::into));
+        Self { kernel, initrd, cmdline: CmdlineChoice::Append(cmdline.into()) }
+    }
+}
+
 /// Where the next kernel's command line comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CmdlineChoice {

@@ -32,6 +32,14 @@ pub struct Options {
     pub force: bool,
 }
 
+impl Options {
+    /// Everything as it is by default, into this kernel.
+    #[must_use]
+    pub fn new(next: NextOptions) -> Self {
+        Self { next, reserve_ram: None, manner: Manner::default(), seed: None, force: false }
+    }
+}
+
 /// Why memory cannot be saved.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "each says what it wraps")]

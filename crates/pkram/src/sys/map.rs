@@ -5,6 +5,7 @@ use std::ffi::c_void;
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::ptr::NonNull;
+use std::sync::atomic::AtomicU64;
 
 /// What a mapping lets its owner do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,12 +24,11 @@ pub(crate) struct FileMap {
     access: Access,
 }
 
-// SAFETY: the mapping is not tied to the thread that made it, and no Rust reference to its bytes is
-// ever made.
+// SAFETY: the mapping is not tied to the thread that made it.
 unsafe impl Send for FileMap {}
 
-// SAFETY: through a shared reference only system calls reach the mapping, and `write`, whose
-// bytes nothing in this process reads.
+// SAFETY: through a shared reference only system calls and atomics reach the mapping, and `write`,
+// whose bytes nothing in this process reads.
 unsafe impl Sync for FileMap {}
 
 impl FileMap {
@@ -90,6 +90,15 @@ impl FileMap {
         libc::iovec { iov_base: start.as_ptr(), iov_len: len }
     }
 
+    /// The whole mapping as words that others may change at any time.
+    pub(crate) fn words(&self) -> &[AtomicU64] {
+        let words = self.start.cast::<AtomicU64>();
+        // SAFETY: the mapping begins on a page, so it is aligned for u64, it is readable for
+        // `len` bytes as long as self lives, and every bit pattern is a u64. Whatever others do to
+        // the memory meanwhile, atomics allow; `write` is for mappings whose words nobody asks for.
+        unsafe { std::slice::from_raw_parts(words.as_ptr(), self.len / size_of::<AtomicU64>()) }
+    }
+
     /// Writes `bytes` at `offset`.
     ///
     /// # Panics
@@ -99,8 +108,8 @@ impl FileMap {
         assert_eq!(self.access, Access::Write, "write to a mapping for reading");
         let (to, _) = self.part(offset, bytes.len() as u64);
         // SAFETY: `to` is valid for `bytes.len()` bytes (asserted in `part`) and writable
-        // (asserted). No Rust reference to the mapping is ever made, so there is no aliasing `&`
-        // or `&mut`; the source is a Rust slice, which cannot lie in this mapping.
+        // (asserted). No Rust reference but to atomics is ever made to a mapping, so there is no
+        // aliasing `&` or `&mut`; the source is a Rust slice, which cannot lie in this mapping.
         unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), to.cast().as_ptr(), bytes.len()) };
     }
 
