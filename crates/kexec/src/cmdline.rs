@@ -80,6 +80,10 @@ fn memmap_harm(item: &str, spans: &RangeSet) -> Option<&'static str> {
     // `%` goes on with the types, from-to.
     let start = rest.split(['-', '+']).next().unwrap_or(rest);
     let range = PhysRange::from_len(number(start)?, number(size)?).ok()?;
+    // It says of a range of persistent memory what the map says already.
+    if item.contains('!') && spans.as_slice().contains(&range) {
+        return None;
+    }
     spans.overlaps(range).then_some("changes the memory map where the region lies")
 }
 
@@ -165,6 +169,7 @@ mod tests {
             "memmap=64M$0x48000000",
             "memmap=64M@1G",
             "memmap=4K!0x4ffff000",
+            "memmap=256M$1G",
             "memmap=100M%0x3ff00000-1+2",
             "memmap=16M$0x1000,64M!1G",
             "modprobe.blacklist=foo,nd-pmem",
@@ -181,6 +186,7 @@ mod tests {
             "memory=3 xmem=1G mem=nopentium",
             "memmap=64M$0x38000000",
             "memmap=64M!0x50000000",
+            "memmap=256M!1G",
             "memmap=0x1E@0x1000",
             "modprobe.blacklist=nouveau",
             "mem_encrypt=off",

@@ -58,8 +58,9 @@ pub(crate) enum Verb {
     },
     /// Give the memory of a region back to the system; its content is lost
     Release {
-        /// UUID of the region (or its beginning), or a device of it
-        region: String,
+        /// UUID of the region (or its beginning), or a device of it; without it, what was released
+        /// before is given back where a killed `pkram release` or another tool's kexec left it aside
+        region: Option<String>,
     },
     /// Show what a file or device carries: span head, filesystem, manifest, tree
     Inspect {

@@ -3,27 +3,12 @@
 mod common;
 
 use anyhow::{Result, ensure};
-use common::{HOP, hop, whole};
-use testbed::{APPEND, GUEST_INITRD, Kernel, Vm};
-
-/// A kexec by kexec-tools: `-c` for kexec_load(2), `-s` for kexec_file_load(2).
-fn plain_hop(vm: &mut Vm, next: &Kernel, how: &str) -> Result<()> {
-    let image = next.guest_image();
-    let append = format!("--append={APPEND}");
-    vm.run(["kexec", how, "-l", &image, "--initrd", GUEST_INITRD, &append])?;
-    let hop = vm.kexec_into(["kexec", "-e"], HOP)?;
-    ensure!(hop.to.release == next.release, "arrived in {}", hop.to.release);
-    Ok(())
-}
+use common::{hop, plain_hop, region_of, whole};
+use testbed::Vm;
 
 /// Mounts the region that carries source `name` and digests it.
 fn digest(vm: &mut Vm, name: &str) -> Result<String> {
-    let list: serde_json::Value = vm.exec(["pkram", "list", "--json"])?.json()?;
-    let carries = |r: &&serde_json::Value| r["sources"][0]["name"] == name;
-    let region = list["regions"].as_array().into_iter().flatten().find(carries);
-    let Some(uuid) = region.and_then(|r| r["uuid"].as_str()) else {
-        anyhow::bail!("no region carries {name}: {list}")
-    };
+    let uuid = &region_of(vm, name)?;
     let dir = format!("/mnt/{name}");
     vm.run(["mkdir", "-p", &dir])?;
     vm.run(["pkram", "mount", uuid, &dir])?;

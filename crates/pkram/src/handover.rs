@@ -4,6 +4,7 @@
 //! everybody, as `/sys/kernel/boot_params/setup_data/N/data`. It carries figures only; regions are
 //! found without it.
 
+use crate::ages::Ages;
 use kexec::boot_block::TIMELINE_BYTES;
 use kexec::setup_data::NodeType;
 use std::fs;
@@ -16,7 +17,7 @@ const MAGIC: [u8; 8] = *b"PKRAMHND";
 const VERSION: u32 = 1;
 
 /// What the old kernel's pkram knew; the mover fills in the rest.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Handover {
     /// The region that was made, nil if none was.
     pub region: Uuid,
@@ -34,6 +35,8 @@ pub struct Handover {
     pub composed_tsc: u64,
     /// TSC when the kernel had taken the image.
     pub loaded_tsc: u64,
+    /// How many kernels each region has lived under, the next one among them.
+    pub ages: Ages,
     /// When the mover did what, all zero if it never ran.
     pub mover: [u64; MOVER_TICKS],
 }
@@ -43,7 +46,8 @@ pub struct Handover {
 struct Layout {
     magic: [u8; 8],
     version: U32,
-    zero: U32,
+    /// Lines about regions behind the record, see [`Ages`].
+    ages: U32,
     region: [u8; 16],
     ticks: [U64; 7],
 }
@@ -51,12 +55,9 @@ struct Layout {
 /// Ticks that the mover leaves in front of the record (`mover_abi::Timeline`).
 const MOVER_TICKS: usize = TIMELINE_BYTES / 8;
 
-/// Bytes of the record.
-pub(crate) const HANDOVER_BYTES: usize = size_of::<Layout>();
-
 impl Handover {
-    /// The record without the mover's part.
-    pub(crate) fn to_bytes(self) -> [u8; HANDOVER_BYTES] {
+    /// The record without the mover's part. Its length depends on the number of regions only.
+    pub(crate) fn to_bytes(&self) -> Vec<u8> {
         let ticks = [
             self.tsc_hz,
             self.jump_tsc,
@@ -66,19 +67,20 @@ impl Handover {
             self.composed_tsc,
             self.loaded_tsc,
         ];
-        zerocopy::transmute!(Layout {
+        let layout = Layout {
             magic: MAGIC,
             version: VERSION.into(),
-            zero: 0.into(),
+            ages: self.ages.len().into(),
             region: *self.region.as_bytes(),
             ticks: ticks.map(U64::new),
-        })
+        };
+        [layout.as_bytes(), &self.ages.to_bytes()].concat()
     }
 
     /// The record in a node's payload, if it is one.
     pub fn parse(payload: &[u8]) -> Option<Self> {
         let (mover, record) = <[U64; MOVER_TICKS]>::read_from_prefix(payload).ok()?;
-        let (layout, _) = Layout::read_from_prefix(record).ok()?;
+        let (layout, lines) = Layout::read_from_prefix(record).ok()?;
         if layout.magic != MAGIC || layout.version != VERSION {
             return None;
         }
@@ -93,6 +95,7 @@ impl Handover {
             held_tsc,
             composed_tsc,
             loaded_tsc,
+            ages: Ages::parse(lines, layout.ages.get()),
             mover: mover.map(U64::get),
         })
     }
@@ -126,11 +129,12 @@ mod tests {
             region: Uuid::from_u128(9),
             tsc_hz: 2_000_000_000,
             jump_tsc: 5,
+            ages: Ages::default().next([Uuid::from_u128(4)], Uuid::from_u128(9)),
             mover: [6, 7, 8, 9, 10],
             ..Handover::default()
         };
         let payload = [record.mover.map(U64::new).as_bytes(), &record.to_bytes()].concat();
-        assert_eq!(Handover::parse(&payload), Some(record));
+        assert_eq!(Handover::parse(&payload).as_ref(), Some(&record));
         assert_eq!(Handover::parse(&payload[1..]), None);
         assert_eq!(record.seconds(1, 1_000_000_001), Some(0.5));
     }

@@ -8,6 +8,9 @@
 //!
 //! Three levels of trust: bytes are alleged; [`SpanHead::parse`] makes a head well-formed;
 //! [`crate::region::discover`] compares it with where the device lies and makes it ours.
+//!
+//! Releasing changes the magic and nothing else, one aligned store: the head goes on saying which
+//! memory this was, so that any later kernel's pkram knows it for its own, and free.
 
 use physmem::{ADDRESS_LIMIT, PAGE_SIZE, PhysRange};
 use uuid::Uuid;
@@ -16,6 +19,10 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 /// The first bytes of every span.
 pub const MAGIC: [u8; 8] = *b"PKRAMSPN";
+
+/// The first bytes of a span that was released. The rest of the head stays as it was, the checksum
+/// included.
+pub const RELEASED: [u8; 8] = *b"PKRAMREL";
 
 /// Version of this layout.
 pub const VERSION: u32 = 1;
@@ -76,6 +83,12 @@ pub enum HeadError {
         /// The bytes where the magic should be.
         found: [u8; 8],
     },
+    /// A head that was whole until its region was released.
+    #[error("the span of region {region} was released; its content is gone", region = .head.region)]
+    Released {
+        /// What it said.
+        head: SpanHead,
+    },
     /// The version is from another time.
     #[error("the span's head has version {found}; this pkram reads version {VERSION}")]
     Version {
@@ -122,9 +135,11 @@ impl SpanHead {
     /// The head that `bytes` claim to be, if they are whole.
     pub fn parse(bytes: &[u8; HEAD_BYTES]) -> Result<Self, HeadError> {
         let mut layout = Layout::read_from_bytes(bytes).expect("the sizes are equal");
-        if layout.magic != MAGIC {
+        let released = layout.magic == RELEASED;
+        if layout.magic != MAGIC && !released {
             return Err(HeadError::NotOurs { found: layout.magic });
         }
+        layout.magic = MAGIC;
         let found = layout.crc32c.get();
         layout.crc32c = 0.into();
         let expected = crc32c::crc32c(layout.as_bytes());
@@ -164,7 +179,7 @@ impl SpanHead {
                 head.region_blocks
             )));
         }
-        Ok(head)
+        if released { Err(HeadError::Released { head }) } else { Ok(head) }
     }
 }
 
@@ -189,6 +204,19 @@ mod tests {
     fn reads_what_it_writes() {
         assert_eq!(SpanHead::parse(&head().to_bytes()), Ok(head()));
         assert!(matches!(SpanHead::parse(&[0; HEAD_BYTES]), Err(HeadError::NotOurs { .. })));
+    }
+
+    #[test]
+    fn a_released_head_still_says_what_it_was() {
+        let mut bytes = head().to_bytes();
+        bytes[..8].copy_from_slice(&RELEASED);
+        assert_eq!(SpanHead::parse(&bytes), Err(HeadError::Released { head: head() }));
+        // Half of a mark is none, nor is a mark on something else.
+        bytes[7] = MAGIC[7];
+        assert!(matches!(SpanHead::parse(&bytes), Err(HeadError::NotOurs { .. })));
+        bytes[..8].copy_from_slice(&RELEASED);
+        bytes[40] ^= 1;
+        assert!(matches!(SpanHead::parse(&bytes), Err(HeadError::Damaged { .. })));
     }
 
     #[test]

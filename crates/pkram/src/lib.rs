@@ -18,6 +18,7 @@
 
 #![deny(unsafe_code)]
 
+pub mod ages;
 pub mod census;
 mod filesystem;
 pub mod handover;

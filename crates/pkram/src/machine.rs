@@ -2,11 +2,10 @@
 
 use kexec::e820::keep_reserved;
 use physmem::{
-    E820Entry, E820Type, FirmwareError, IomemError, MemoryMap, PhysRange, RangeSet, parse_iomem,
+    E820Entry, E820Type, FirmwareError, IomemError, IomemResource, MemoryMap, RangeSet, parse_iomem,
 };
-use std::fs::{self, File};
-use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// Why the machine cannot be described.
@@ -57,42 +56,27 @@ pub fn firmware_map() -> Result<MemoryMap, MachineError> {
 }
 
 /// The map that the next kernel would be given if nothing were kept: the firmware's, less what
-/// this kernel knows better, and with the spans that were released in this boot as RAM again.
-pub fn next_map() -> Result<MemoryMap, MachineError> {
-    let mut map = firmware_map()?;
-    keep_reserved(&mut map, &parse_iomem(&read(Path::new("/proc/iomem"))?)?);
-    map.retype(E820Type::Pram, &released_spans()?, E820Type::Ram);
-    Ok(map)
+/// this kernel knows better, with the `released` spans as RAM again.
+///
+/// What a `memmap=SIZE!START` of this kernel's command line set aside is somebody's persistent
+/// memory, and stays that whether or not the next command line says so again.
+pub fn next_map(released: &RangeSet) -> Result<MemoryMap, MachineError> {
+    let iomem = parse_iomem(&read(Path::new("/proc/iomem"))?)?;
+    Ok(next_map_from(firmware_map()?, &iomem, released))
 }
 
-/// Where `release` notes what it released. It lives as long as this boot, which is as long as it
-/// is needed: the next kernel knows such a span as RAM.
-const RELEASED: &str = "/run/pkram/released";
-
-/// The spans that were released in this boot.
-fn released_spans() -> Result<RangeSet, MachineError> {
-    let path = Path::new(RELEASED);
-    let text = match fs::read_to_string(path) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(RangeSet::new()),
-        other => other.map_err(io_at(path))?,
-    };
-    let parse = |line: &str| {
-        let (start, len) = line.split_once(' ')?;
-        PhysRange::from_len(start.parse().ok()?, len.parse().ok()?).ok()
-    };
-    let wrong = |line: &str| MachineError::Number { path: path.to_owned(), found: line.to_owned() };
-    text.lines().map(|line| parse(line).ok_or_else(|| wrong(line))).collect()
-}
-
-/// Notes that a span is no region any more.
-pub(crate) fn note_released(span: PhysRange) -> Result<(), MachineError> {
-    let path = Path::new(RELEASED);
-    let note = || {
-        path.parent().map_or(Ok(()), fs::create_dir_all)?;
-        let mut file = File::options().append(true).create(true).mode(0o600).open(path)?;
-        writeln!(file, "{} {}", span.start(), span.len())
-    };
-    note().map_err(io_at(path))
+fn next_map_from(mut map: MemoryMap, iomem: &[IomemResource], released: &RangeSet) -> MemoryMap {
+    let ram = map.ram();
+    keep_reserved(&mut map, iomem);
+    map.retype(E820Type::Pram, released, E820Type::Ram);
+    let given_away: Vec<_> = iomem
+        .iter()
+        .filter(|r| r.depth == 0 && r.name == E820Type::Pram.to_string())
+        .filter(|r| ram.contains_range(r.range))
+        .map(|r| r.range)
+        .collect();
+    map.overlay_all(&given_away, E820Type::Pram);
+    map
 }
 
 /// `MemTotal` of `/proc/meminfo`, in bytes.
@@ -137,4 +121,46 @@ fn read(path: &Path) -> Result<String, MachineError> {
 
 fn io_at(path: &Path) -> impl Fn(io::Error) -> MachineError + '_ {
     move |source| MachineError::Io { path: path.to_owned(), source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use physmem::PhysRange;
+
+    #[test]
+    fn only_what_was_released_becomes_ram() {
+        let range = |start: u64, end: u64| PhysRange::new(start << 20, end << 20).unwrap();
+        let mut firmware = MemoryMap::default();
+        firmware.overlay(range(1, 4096), E820Type::Ram);
+        let spans = [range(100, 200), range(200, 300), range(500, 600)];
+        firmware.overlay_all(&spans, E820Type::Pram);
+        firmware.overlay(range(5000, 6000), E820Type::Pmem);
+        // The kernel was told `memmap=100M!1000M memmap=100M$2000M`, and hot-added what came back.
+        let iomem = "00100000-063fffff : System RAM
+06400000-0c7fffff : Persistent Memory (legacy)
+  06400000-0c7fffff : namespace0.0
+0c800000-12bfffff : Persistent Memory (legacy)
+  0d000000-12bfffff : System RAM (kmem)
+12c00000-1f3fffff : System RAM
+1f400000-257fffff : Persistent Memory (legacy)
+25800000-3e7fffff : System RAM
+3e800000-44bfffff : Persistent Memory (legacy)
+44c00000-7cffffff : System RAM
+7d000000-833fffff : Reserved
+83400000-ffffffff : System RAM
+138800000-176ffffff : Persistent Memory
+";
+        let iomem = parse_iomem(iomem).unwrap();
+        let map = next_map_from(firmware, &iomem, &range(200, 300).into());
+        let at = |mib: u64| map.kind_at(mib << 20);
+        assert_eq!(at(250), Some(E820Type::Ram), "released");
+        assert_eq!(at(150), Some(E820Type::Pram), "a region");
+        assert_eq!(at(550), Some(E820Type::Pram), "a region");
+        assert_eq!(at(1050), Some(E820Type::Pram), "the user's own");
+        assert_eq!(at(2050), Some(E820Type::Reserved), "kept from the kernel");
+        assert_eq!(at(5500), Some(E820Type::Pmem), "an NVDIMM");
+        let ram = [(1, 100), (200, 500), (600, 1000), (1100, 2000), (2100, 4096)];
+        assert_eq!(map.ram(), ram.into_iter().map(|(s, e)| range(s, e)).collect());
+    }
 }

@@ -1,22 +1,29 @@
-//! `pkram release`: a region's memory back to the system.
+//! `pkram release`: a region's memory back to the system; without a region, what was released
+//! before and waits.
 
 use crate::answer::print;
 use crate::size::show;
 use pkram::machine::mem_total;
-use pkram::region::{discover, release};
+use pkram::region::{discover, finish, release};
 use serde::Serialize;
 use std::fmt;
 use std::process::ExitCode;
 
-pub(crate) fn run(json: bool, region: &str) -> anyhow::Result<ExitCode> {
-    let found = discover()?;
-    let region = found.choose(Some(region))?;
+pub(crate) fn run(json: bool, region: Option<&str>) -> anyhow::Result<ExitCode> {
     let before = mem_total()?;
-    let released = release(region)?;
+    let (region, released) = match region {
+        None => (None, finish()?),
+        Some(name) => {
+            let found = discover()?;
+            let region = found.choose(Some(name))?;
+            (Some(region.uuid.to_string()), release(region)?)
+        }
+    };
     let answer = Released {
-        region: region.uuid.to_string(),
+        region,
         returned: released.returned,
         left: released.left,
+        troubles: released.troubles,
         mem_total_before: before,
         mem_total: mem_total()?,
     };
@@ -26,9 +33,12 @@ pub(crate) fn run(json: bool, region: &str) -> anyhow::Result<ExitCode> {
 
 #[derive(Debug, Serialize)]
 struct Released {
-    region: String,
+    region: Option<String>,
     returned: u64,
+    /// Aside until the next kexec.
     left: u64,
+    /// Why less came back than could have.
+    troubles: Vec<String>,
     mem_total_before: u64,
     mem_total: u64,
 }
@@ -39,6 +49,6 @@ impl fmt::Display for Released {
         if self.left > 0 {
             writeln!(f, "{} stay aside until the next kexec", show(self.left))?;
         }
-        Ok(())
+        self.troubles.iter().try_for_each(|t| writeln!(f, "not given back now: {t}"))
     }
 }

@@ -30,6 +30,25 @@ pub(crate) fn hop(vm: &mut Vm, next: &Kernel, more: &[&str]) -> Result<Hop> {
     Ok(hop)
 }
 
+/// A kexec by kexec-tools: `-c` for kexec_load(2), `-s` for kexec_file_load(2).
+pub(crate) fn plain_hop(vm: &mut Vm, next: &Kernel, how: &str) -> Result<()> {
+    let image = next.guest_image();
+    let append = format!("--append={APPEND}");
+    vm.run(["kexec", how, "-l", &image, "--initrd", GUEST_INITRD, &append])?;
+    let hop = vm.kexec_into(["kexec", "-e"], HOP)?;
+    ensure!(hop.to.release == next.release, "arrived in {}", hop.to.release);
+    Ok(())
+}
+
+/// The UUID of the region that carries source `name`.
+pub(crate) fn region_of(vm: &mut Vm, name: &str) -> Result<String> {
+    let list: Value = vm.exec(["pkram", "list", "--json"])?.json()?;
+    let carries = |r: &&Value| r["sources"][0]["name"] == name;
+    let region = list["regions"].as_array().into_iter().flatten().find(carries);
+    let uuid = region.and_then(|r| r["uuid"].as_str());
+    Ok(uuid.with_context(|| format!("no region carries {name}: {list}"))?.to_owned())
+}
+
 /// Mounts the only region in place and returns its manifest.
 pub(crate) fn mount(vm: &mut Vm) -> Result<Value> {
     vm.run(["mkdir", "-p", REGION])?;

@@ -25,6 +25,8 @@ pub struct Device {
     pub range: PhysRange,
     /// Its block device, e.g. `/dev/pmem0`, if it has one now.
     pub block: Option<PathBuf>,
+    /// What has claimed it instead, in sysfs: device-dax or btt.
+    pub holder: Option<PathBuf>,
 }
 
 /// Why devices cannot be listed.
@@ -53,7 +55,7 @@ pub fn devices() -> Result<Vec<Device>, DeviceError> {
         let found = present()?;
         let complete = wanted.iter().all(|w| {
             let inside: Vec<_> = found.iter().filter(|d| w.contains_range(d.range)).collect();
-            !inside.is_empty() && inside.iter().all(|d| d.block.is_some() || is_claimed(d))
+            !inside.is_empty() && inside.iter().all(|d| d.block.is_some() || d.holder.is_some())
         });
         if complete || Instant::now() >= deadline {
             return Ok(found);
@@ -66,7 +68,8 @@ pub fn devices() -> Result<Vec<Device>, DeviceError> {
     }
 }
 
-/// The namespaces that there are now, by address.
+/// The namespaces that there are now, by address. NVDIMMs, which the firmware describes by itself
+/// (`drivers/acpi/nfit/core.c`), are on another bus and never ours.
 fn present() -> Result<Vec<Device>, DeviceError> {
     let bus = Path::new("/sys/bus/nd/devices");
     let entries = match fs::read_dir(bus) {
@@ -77,7 +80,7 @@ fn present() -> Result<Vec<Device>, DeviceError> {
     for entry in entries {
         let sysfs = entry.map_err(io_at(bus))?.path();
         let name = sysfs.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        if !name.starts_with("namespace") {
+        if !name.starts_with("namespace") || !is_legacy(&sysfs) {
             continue;
         }
         // Seed devices have no resource; a device that vanishes meanwhile is no device.
@@ -86,16 +89,26 @@ fn present() -> Result<Vec<Device>, DeviceError> {
             continue;
         };
         let Ok(range) = PhysRange::from_len(start, len) else { continue };
-        let block = block_device(&sysfs);
-        found.push(Device { sysfs, range, block });
+        let (block, holder) = (block_device(&sysfs), holder(&sysfs));
+        found.push(Device { sysfs, range, block, holder });
     }
     found.sort_by_key(|d| d.range);
     Ok(found)
 }
 
-/// Whether another driver (device-dax, btt) has taken the namespace, so that no block device comes.
-fn is_claimed(device: &Device) -> bool {
-    fs::read_to_string(device.sysfs.join("holder")).is_ok_and(|h| !h.trim().is_empty())
+/// Whether the namespace is memory of type 12: the bus above its region says who made it
+/// (`drivers/nvdimm/e820.c`).
+fn is_legacy(sysfs: &Path) -> bool {
+    let Ok(real) = sysfs.canonicalize() else { return false };
+    let bus = real.ancestors().nth(2).unwrap_or(&real);
+    fs::read_to_string(bus.join("provider")).is_ok_and(|provider| provider.trim() == "e820")
+}
+
+/// The device that has taken the namespace, so that it has no block device.
+fn holder(sysfs: &Path) -> Option<PathBuf> {
+    let name = fs::read_to_string(sysfs.join("holder")).ok()?;
+    let name = name.trim();
+    (!name.is_empty() && !name.contains('/')).then(|| Path::new("/sys/bus/nd/devices").join(name))
 }
 
 fn block_device(sysfs: &Path) -> Option<PathBuf> {

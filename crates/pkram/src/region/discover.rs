@@ -4,11 +4,14 @@
 //! the device that carries it lies exactly where the head says.
 
 use super::device::{Device, DeviceError, devices};
+use super::handback::is_ours;
 use crate::head::{HEAD_BYTES, HeadError, SpanHead};
+use physmem::RangeSet;
+use std::collections::HashSet;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use uuid::Uuid;
 
 /// A span whose head is ours.
@@ -80,66 +83,35 @@ pub struct Discovered {
     pub regions: Vec<Region>,
     /// Devices that may have been spans.
     pub damaged: Vec<DamagedSpan>,
-    /// Devices that no head claims: other people's persistent memory, or released spans.
+    /// Spans that were released: memory that is ours, free, and RAM again to the next kernel.
+    pub released: Vec<Device>,
+    /// Devices that no head claims: other people's persistent memory.
     pub strangers: Vec<Device>,
-}
-
-/// Why a region cannot be chosen.
-#[derive(Debug, thiserror::Error)]
-pub enum RegionError {
-    /// Devices cannot be listed.
-    #[error(transparent)]
-    Device(#[from] DeviceError),
-    /// There is none.
-    #[error("there is no region here{damaged}")]
-    None {
-        /// `""`, or what was found instead.
-        damaged: String,
-    },
-    /// More than one, and no choice was made.
-    #[error("there are {count} regions here; name one of them: {names}", count = .names.split(", ").count())]
-    Several {
-        /// Their UUIDs.
-        names: String,
-    },
-    /// None has the name.
-    #[error("no region is called {wanted:?}; there are: {names}")]
-    Unknown {
-        /// What was asked for.
-        wanted: String,
-        /// Their UUIDs.
-        names: String,
-    },
-    /// A part is not there.
-    #[error(
-        "region {region} has {count} spans, and these were not found: {missing:?}; it is left as it is"
-    )]
-    Incomplete {
-        /// The region.
-        region: Uuid,
-        /// How many it should have.
-        count: u32,
-        /// Which are missing.
-        missing: Vec<u32>,
-    },
 }
 
 /// Finds all regions.
 pub fn discover() -> Result<Discovered, DeviceError> {
     let mut found = Discovered::default();
+    let mut gone = HashSet::new();
     for device in devices()? {
         let Some(block) = device.block.clone() else {
-            found.strangers.push(device);
+            let list = if is_ours(&device) { &mut found.released } else { &mut found.strangers };
+            list.push(device);
             continue;
         };
         match read_head(&block, &device) {
             Ok(head) => found.add(Span { head, device }),
+            Err(DamagedReason::Head(HeadError::Released { head })) => {
+                gone.insert(head.region);
+                found.released.push(device);
+            }
             Err(DamagedReason::Head(HeadError::NotOurs { .. })) if !has_ext4_label(&block) => {
                 found.strangers.push(device);
             }
             Err(error) => found.damaged.push(DamagedSpan { device, error }),
         }
     }
+    found.forget(&gone);
     found.refuse_contradictions();
     for region in &mut found.regions {
         let count = region.spans.iter().map(|s| s.head.count).max().unwrap_or(0);
@@ -165,6 +137,21 @@ impl Discovered {
         }
     }
 
+    /// Takes apart the regions that `gone` names: a span of each is marked as released, so all are.
+    fn forget(&mut self, gone: &HashSet<Uuid>) {
+        let (over, whole): (Vec<_>, _) = std::mem::take(&mut self.regions)
+            .into_iter()
+            .partition(|region| gone.contains(&region.uuid));
+        self.regions = whole;
+        let spans = over.into_iter().flat_map(|region| region.spans);
+        self.released.extend(spans.map(|span| span.device));
+    }
+
+    /// The memory that was released.
+    pub fn released_memory(&self) -> RangeSet {
+        self.released.iter().map(|device| device.range).collect()
+    }
+
     /// Sorts the spans of each region, and takes regions apart whose spans do not fit together.
     fn refuse_contradictions(&mut self) {
         for region in &mut self.regions {
@@ -178,36 +165,6 @@ impl Discovered {
                 device,
                 error: DamagedReason::Contradiction { region },
             }));
-        }
-    }
-
-    /// The region called `name`: its UUID or the beginning of it, a device of it, or, without a
-    /// name, the only one.
-    pub fn choose(&self, name: Option<&str>) -> Result<&Region, RegionError> {
-        let names = || {
-            let all: Vec<_> = self.regions.iter().map(|r| r.uuid.to_string()).collect();
-            all.join(", ")
-        };
-        let matching: Vec<_> =
-            self.regions.iter().filter(|r| name.is_none_or(|n| r.is_called(n))).collect();
-        match (matching.as_slice(), name) {
-            ([one], _) if one.missing.is_empty() => Ok(one),
-            ([one], _) => Err(RegionError::Incomplete {
-                region: one.uuid,
-                count: one.spans.first().map_or(0, |s| s.head.count),
-                missing: one.missing.clone(),
-            }),
-            ([], _) if self.regions.is_empty() => {
-                let damaged = self
-                    .damaged
-                    .iter()
-                    .map(|d| format!("; {} at {}: {}", d.device.name(), d.device.range, d.error));
-                Err(RegionError::None { damaged: damaged.collect() })
-            }
-            ([], Some(wanted)) => {
-                Err(RegionError::Unknown { wanted: wanted.to_owned(), names: names() })
-            }
-            _ => Err(RegionError::Several { names: names() }),
         }
     }
 }
@@ -228,13 +185,6 @@ impl Region {
     pub fn bytes(&self) -> u64 {
         self.spans.iter().map(|s| s.head.range.len()).sum()
     }
-
-    fn is_called(&self, name: &str) -> bool {
-        let name = name.strip_prefix("UUID=").unwrap_or(name);
-        let by_device = |s: &Span| s.device.block.as_deref() == Some(Path::new(name));
-        !name.is_empty()
-            && (self.uuid.to_string().starts_with(name) || self.spans.iter().any(by_device))
-    }
 }
 
 impl Device {
@@ -247,11 +197,16 @@ impl Device {
 fn read_head(block: &PathBuf, device: &Device) -> Result<SpanHead, DamagedReason> {
     let mut bytes = [0; HEAD_BYTES];
     File::open(block)?.read_exact_at(&mut bytes, 0)?;
-    let head = SpanHead::parse(&bytes)?;
-    if head.range != device.range {
-        return Err(DamagedReason::Elsewhere { claimed: head.range, actual: device.range });
+    let head = SpanHead::parse(&bytes);
+    let (Ok(SpanHead { range, .. }) | Err(HeadError::Released { head: SpanHead { range, .. } })) =
+        head
+    else {
+        return Ok(head?);
+    };
+    if range != device.range {
+        return Err(DamagedReason::Elsewhere { claimed: range, actual: device.range });
     }
-    Ok(head)
+    Ok(head?)
 }
 
 /// Whether a filesystem with the label `pkram` begins on the device: then a missing head is a
@@ -275,7 +230,7 @@ mod tests {
         let region = Uuid::from_u128(1);
         let (count, region_blocks, created) = (3, 1536, 9);
         let head = SpanHead { region, index, count, range, first_block, region_blocks, created };
-        Span { head, device: Device { sysfs: PathBuf::new(), range, block: None } }
+        Span { head, device: Device { sysfs: PathBuf::new(), range, block: None, holder: None } }
     }
 
     fn found(spans: Vec<Span>) -> (usize, usize) {
@@ -295,5 +250,15 @@ mod tests {
         other.head.created = 10;
         assert_eq!(found(vec![span(0, 2, 0), other]), (0, 2));
         assert_eq!(found(vec![span(0, 2, 0), span(0, 8, 0)]), (1, 1));
+    }
+
+    #[test]
+    fn one_released_span_releases_its_region() {
+        let mut found = Discovered::default();
+        [span(1, 8, 512), span(2, 16, 1024)].into_iter().for_each(|s| found.add(s));
+        found.forget(&HashSet::from([Uuid::from_u128(2)]));
+        assert_eq!((found.regions.len(), found.released.len()), (1, 0));
+        found.forget(&HashSet::from([Uuid::from_u128(1)]));
+        assert_eq!((found.regions.len(), found.released_memory().bytes()), (0, 4 << 20));
     }
 }

@@ -1,13 +1,19 @@
 //! Regions in the next kernel: found by their heads, mounted in place, verified, given back.
 
+mod choose;
 pub mod contents;
 mod device;
 mod discover;
 mod dm;
+mod handback;
 mod mount;
 mod release;
+mod users;
 
+pub use choose::RegionError;
 pub use device::{Device, DeviceError, devices};
-pub use discover::{DamagedReason, DamagedSpan, Discovered, Region, RegionError, Span, discover};
+pub use discover::{DamagedReason, DamagedSpan, Discovered, Region, Span, discover};
+pub use handback::HandBackError;
 pub use mount::{MountError, Mounted, find_mounted, mount, mount_read_only};
-pub use release::{ReleaseError, Released, release};
+pub use release::{ReleaseError, Released, finish, given_back, release};
+pub use users::{Use, User, Users};

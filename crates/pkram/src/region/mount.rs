@@ -87,7 +87,7 @@ pub(crate) fn block_device(region: &Region) -> Result<PathBuf, MountError> {
 }
 
 /// The device called `name`, if the spans are joined already.
-fn joined(name: &str) -> Option<PathBuf> {
+pub(super) fn joined(name: &str) -> Option<PathBuf> {
     let disks = std::fs::read_dir("/sys/block").ok()?;
     disks.flatten().find_map(|disk| {
         let read = |file| std::fs::read_to_string(disk.path().join(file)).ok();

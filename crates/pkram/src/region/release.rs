@@ -1,50 +1,49 @@
-//! Giving a region's memory back to the running system.
+//! Releasing a region: from here on it is none, and its memory is the system's again.
 //!
 //! ```text
-//! nd_pmem namespace ─unbind─► device-dax (info block at +4 KiB, data from +2 MiB) ─► kmem ─► System RAM
+//! nobody uses it ─► every span is ours alone ─► heads marked ─► hand back, span by span
+//!                                               └ the first span's mark is the instant
 //! ```
 //!
-//! All of it by sysfs (`drivers/nvdimm/dax_devs.c`, `drivers/dax/bus.c`, `drivers/dax/kmem.c`). Only
-//! whole memory blocks come back while the system runs; the rest does at the next kexec.
+//! Killed at any instant a region is whole, or it is released: one aligned store turns the magic of
+//! the first head, and spans whose region's first head is so marked are released with it. A mark
+//! stays in the span's first block, which the system never gets before the next kexec. So any
+//! later kernel's pkram, whatever tool started that kernel, sees that the memory is free.
 
-use super::discover::{Region, Span};
-use super::mount::part;
-use crate::head::HEAD_BYTES;
+use super::device::{Device, DeviceError};
+use super::discover::{Region, Span, discover};
+use super::handback::{self, HandBackError, hand_back, prepare, returnable, wake};
+use super::mount::{joined, joined_name, part};
+use super::users::{Use, Users, users_of};
+use crate::head::{HEAD_BYTES, RELEASED};
 use crate::machine::{self, MachineError};
 use physmem::PhysRange;
-use rustix::fs::{Mode, OFlags, open};
-use std::fs;
+use rustix::fs::{Mode, OFlags, open, stat};
+use std::collections::HashSet;
+use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
-use uuid::Uuid;
 
-/// What device-dax takes at the start of a namespace for its info block when pages are mapped
-/// with 2 MiB alignment (`nd_pfn_init`, `drivers/nvdimm/pfn_devs.c`).
-const DAX_HEAD: u64 = 2 << 20;
+/// ext4's superblock begins here and is as long as this (`struct ext4_super_block`, `fs/ext4/ext4.h`).
+const SUPERBLOCK: usize = 1024;
 
-/// The drivers on the way.
-const DAX_PMEM: &str = "/sys/bus/nd/drivers/dax_pmem";
-const KMEM: &str = "/sys/bus/dax/drivers/kmem";
-
-/// How long a device may take to appear or to go.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long the device itself may be open elsewhere: udev looks into it after every change.
+const PROBING: Duration = Duration::from_secs(3);
 
 /// Why memory is not given back.
 #[derive(Debug, thiserror::Error)]
 pub enum ReleaseError {
-    /// In use.
-    #[error(
-        "{device} is in use (mounted, joined or opened exclusively); unmount the region first",
-        device = .device.display()
-    )]
-    Busy {
+    /// Somebody has it.
+    #[error("{device} is in use, and nothing was released: {users}", device = .device.display())]
+    InUse {
         /// The device.
         device: PathBuf,
+        /// By whom.
+        users: Users,
     },
-    /// A file of sysfs or a device refused.
+    /// A device refused.
     #[error("{path}: {source}", path = .path.display())]
     Io {
         /// Where.
@@ -52,195 +51,144 @@ pub enum ReleaseError {
         /// Why.
         source: io::Error,
     },
-    /// A driver is missing or does not answer.
-    #[error("{what} did not appear within {seconds} seconds; is the module {module} there?", seconds = PATIENCE.as_secs())]
-    Absent {
-        /// What was waited for.
-        what: String,
-        /// What makes it.
-        module: &'static str,
-    },
+    /// There is no way back to System RAM.
+    #[error(transparent)]
+    HandBack(#[from] HandBackError),
+    /// Devices cannot be listed.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
     /// Figures cannot be read.
     #[error(transparent)]
     Machine(#[from] MachineError),
 }
 
 /// What came back.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Released {
     /// Bytes that are System RAM again.
     pub returned: u64,
     /// Bytes that stay aside until the next kexec.
     pub left: u64,
-}
-
-/// The part of a span that can come back while the system runs: whole memory blocks behind the
-/// space that device-dax needs.
-fn returnable(span: PhysRange, memory_block: u64) -> Option<PhysRange> {
-    PhysRange::new(span.start() + DAX_HEAD, span.end()).ok()?.align_inward(memory_block)
+    /// Why less came back than could have.
+    pub troubles: Vec<String>,
 }
 
 /// Gives the memory of `region` back. Its content is lost.
 pub fn release(region: &Region) -> Result<Released, ReleaseError> {
+    refuse_users(region)?;
+    // A device that joins the spans goes unless somebody has it, which the next step finds out.
     let _ = part(region);
     // First see that every span is free, so that a refusal changes nothing.
-    for span in &region.spans {
-        exclusive(span)?;
+    let locked: Vec<_> =
+        region.spans.iter().map(|s| exclusive(&s.device)).collect::<Result<_, _>>()?;
+    // Then see that there is a way back, and only then make the region none, all of it.
+    let block = machine::memory_block()?;
+    if region.spans.iter().any(|s| returnable(s.head.range, block).is_some()) {
+        prepare()?;
+    }
+    for (span, file) in region.spans.iter().zip(&locked) {
+        mark(file).map_err(io_at(span.device.block.as_deref()))?;
+    }
+    drop(locked);
+    Ok(hand_all_back(region.spans.iter().map(|s| &s.device), block))
+}
+
+/// Gives back what was released before and is not in the system: because a release was killed, or
+/// because another tool's kexec set the memory aside again.
+pub fn finish() -> Result<Released, ReleaseError> {
+    let mut found = discover()?;
+    if found.strangers.iter().any(wake) {
+        found = discover()?;
     }
     let block = machine::memory_block()?;
-    // Then see that there is a way back, and only then make the region none, all of it.
-    if region.spans.iter().any(|s| returnable(s.head.range, block).is_some()) {
-        load("dax_pmem");
-        load("kmem");
-        wait_for(Path::new(DAX_PMEM), "dax_pmem")?;
-        wait_for(Path::new(KMEM), "kmem")?;
+    if found.released.iter().any(|d| handback::given_back(d.range, block) < returns(d, block)) {
+        prepare()?;
     }
-    for span in &region.spans {
-        forget(span)?;
-        machine::note_released(span.head.range)?;
+    for device in found.released.iter().filter(|d| d.block.is_some()) {
+        // Of a region whose first span alone could be marked.
+        mark(&exclusive(device)?).map_err(io_at(device.block.as_deref()))?;
     }
+    Ok(hand_all_back(&found.released, block))
+}
+
+/// How much of a released span is System RAM now, in bytes.
+pub fn given_back(span: &Device) -> Result<u64, MachineError> {
+    Ok(handback::given_back(span.range, machine::memory_block()?))
+}
+
+/// What could come back of a span.
+fn returns(device: &Device, block: u64) -> u64 {
+    returnable(device.range, block).map_or(0, PhysRange::len)
+}
+
+fn hand_all_back<'a>(devices: impl IntoIterator<Item = &'a Device>, block: u64) -> Released {
     let mut released = Released::default();
-    for span in &region.spans {
-        let back = match returnable(span.head.range, block) {
-            Some(range) => {
-                hand_back(span)?;
-                online(range, block)?;
-                range.len()
-            }
-            None => 0,
-        };
-        released.returned += back;
-        released.left += span.head.range.len() - back;
+    for device in devices {
+        let before = handback::given_back(device.range, block);
+        if let Err(error) = hand_back(device, block) {
+            released.troubles.push(error.to_string());
+        }
+        let now = handback::given_back(device.range, block);
+        released.returned += now.saturating_sub(before);
+        released.left += device.range.len() - now;
     }
-    Ok(released)
+    released
+}
+
+/// Turns the head's magic, and on the first span takes the filesystem's superblock away as well, so
+/// that nobody mounts by label what is no region any more. One write within one page.
+fn mark(device: &File) -> io::Result<()> {
+    let mut bytes = [0; HEAD_BYTES + SUPERBLOCK];
+    device.read_exact_at(&mut bytes[..HEAD_BYTES], 0)?;
+    bytes[..RELEASED.len()].copy_from_slice(&RELEASED);
+    device.write_all_at(&bytes, 0)?;
+    device.sync_all()
+}
+
+/// Refuses with the names of those who use the region.
+fn refuse_users(region: &Region) -> Result<(), ReleaseError> {
+    let joined = joined(&joined_name(region));
+    let paths: Vec<_> =
+        region.spans.iter().filter_map(|s| s.device.block.clone()).chain(joined).collect();
+    let devices = numbers(&paths);
+    let deadline = Instant::now() + PROBING;
+    loop {
+        let users = users_of(&devices);
+        let Some(device) = paths.first().filter(|_| !users.is_empty()) else { return Ok(()) };
+        let passing = users.iter().all(|u| matches!(u.how, Use::Device(_)));
+        if !passing || Instant::now() > deadline {
+            return Err(ReleaseError::InUse { device: device.clone(), users: Users(users) });
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
 }
 
 /// Opens the span's block device as a filesystem would: fails if anything else has it.
-fn exclusive(span: &Span) -> Result<fs::File, ReleaseError> {
-    let device = span.device.block.clone().unwrap_or_default();
-    match open(&device, OFlags::RDWR | OFlags::EXCL | OFlags::CLOEXEC, Mode::empty()) {
+fn exclusive(device: &Device) -> Result<File, ReleaseError> {
+    let path = device.block.clone().unwrap_or_default();
+    match open(&path, OFlags::RDWR | OFlags::EXCL | OFlags::CLOEXEC, Mode::empty()) {
         Ok(fd) => Ok(fd.into()),
-        Err(rustix::io::Errno::BUSY) => Err(ReleaseError::Busy { device }),
-        Err(e) => Err(ReleaseError::Io { path: device, source: e.into() }),
+        Err(rustix::io::Errno::BUSY) => {
+            let users = Users(users_of(&numbers(std::slice::from_ref(&path))));
+            Err(ReleaseError::InUse { device: path, users })
+        }
+        Err(e) => Err(ReleaseError::Io { path, source: e.into() }),
     }
 }
 
 impl Region {
     /// Whether a filesystem or anything else has one of the spans.
     pub fn in_use(&self) -> bool {
-        self.spans.iter().any(|span| matches!(exclusive(span), Err(ReleaseError::Busy { .. })))
+        let busy = |s: &Span| matches!(exclusive(&s.device), Err(ReleaseError::InUse { .. }));
+        self.spans.iter().any(busy)
     }
 }
 
-/// Makes the head no head and the filesystem no filesystem, so that nobody takes the half-gone
-/// region for a whole one later.
-fn forget(span: &Span) -> Result<(), ReleaseError> {
-    let file = exclusive(span)?;
-    let path = span.device.block.clone().unwrap_or_default();
-    file.write_all_at(&[0; HEAD_BYTES * 2], 0).map_err(io_at(&path))?;
-    file.sync_all().map_err(io_at(&path))
+/// The device numbers of block devices.
+fn numbers(paths: &[PathBuf]) -> HashSet<u64> {
+    paths.iter().filter_map(|path| stat(path).ok()).map(|s| s.st_rdev).collect()
 }
 
-fn hand_back(span: &Span) -> Result<(), ReleaseError> {
-    let namespace = name_of(&span.device.sysfs);
-    let link = span.device.sysfs.clone();
-    let real = link.canonicalize().map_err(io_at(&link))?;
-    let region = real.parent().unwrap_or(Path::new("/")).to_owned();
-    write(Path::new("/sys/bus/nd/drivers/nd_pmem/unbind"), &namespace)?;
-    let seed = read(&region.join("dax_seed"))?;
-    let dax = region.join(&seed);
-    write(&dax.join("align"), "2097152")?;
-    write(&dax.join("mode"), "ram")?;
-    write(&dax.join("uuid"), &Uuid::new_v4().to_string())?;
-    write(&dax.join("namespace"), &namespace)?;
-    if !dax.join("driver").exists() {
-        write(&Path::new(DAX_PMEM).join("bind"), &seed)?;
-    }
-    let device = dax_device(&dax)?;
-    let bound = Path::new("/sys/bus/dax/devices").join(&device).join("driver");
-    if bound.canonicalize().is_ok_and(|d| d.ends_with("kmem")) {
-        return Ok(());
-    }
-    if bound.exists() {
-        write(&bound.join("unbind"), &device)?;
-    }
-    write(&Path::new(KMEM).join("new_id"), &device)
-}
-
-/// The device-dax instance, e.g. `dax0.0`, that a bound `nd` dax device has.
-fn dax_device(dax: &Path) -> Result<String, ReleaseError> {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        let found = find_below(dax, 3, &|name| {
-            name.strip_prefix("dax").is_some_and(|n| n.starts_with(|c: char| c.is_ascii_digit()))
-        });
-        match found {
-            Some(device) => return Ok(device),
-            None if Instant::now() > deadline => {
-                let what = format!("a device-dax instance below {}", dax.display());
-                return Err(ReleaseError::Absent { what, module: "device_dax" });
-            }
-            None => std::thread::sleep(Duration::from_millis(20)),
-        }
-    }
-}
-
-/// The name of the first real directory below `dir`, at most `depth` levels down, that `is` takes.
-fn find_below(dir: &Path, depth: u32, is: &dyn Fn(&str) -> bool) -> Option<String> {
-    let children = fs::read_dir(dir).ok()?.flatten();
-    let dirs: Vec<_> = children.filter(|e| e.file_type().is_ok_and(|t| t.is_dir())).collect();
-    let here = dirs.iter().map(|e| e.file_name().to_string_lossy().into_owned()).find(|n| is(n));
-    here.or_else(|| match depth {
-        0 => None,
-        _ => dirs.iter().find_map(|e| find_below(&e.path(), depth - 1, is)),
-    })
-}
-
-/// Sees that the memory blocks in `range` are there and online, which older kernels leave to us.
-fn online(range: PhysRange, block: u64) -> Result<(), ReleaseError> {
-    for index in range.start() / block..range.end() / block {
-        let state = PathBuf::from(format!("/sys/devices/system/memory/memory{index}/state"));
-        wait_for(&state, "kmem")?;
-        if read(&state)? == "offline" {
-            write(&state, "online")?;
-        }
-    }
-    Ok(())
-}
-
-/// Best effort, as with the drivers of the devices themselves.
-fn load(module: &str) {
-    let _ = Command::new("modprobe")
-        .args(["-q", module])
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status();
-}
-
-fn wait_for(path: &Path, module: &'static str) -> Result<(), ReleaseError> {
-    let deadline = Instant::now() + PATIENCE;
-    while !path.exists() {
-        if Instant::now() > deadline {
-            return Err(ReleaseError::Absent { what: path.display().to_string(), module });
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    Ok(())
-}
-
-fn name_of(path: &Path) -> String {
-    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
-}
-
-fn read(path: &Path) -> Result<String, ReleaseError> {
-    Ok(fs::read_to_string(path).map_err(io_at(path))?.trim().to_owned())
-}
-
-fn write(path: &Path, text: &str) -> Result<(), ReleaseError> {
-    fs::write(path, text).map_err(io_at(path))
-}
-
-fn io_at(path: &Path) -> impl Fn(io::Error) -> ReleaseError + '_ {
-    move |source| ReleaseError::Io { path: path.to_owned(), source }
+fn io_at(path: Option<&Path>) -> impl FnOnce(io::Error) -> ReleaseError + '_ {
+    move |source| ReleaseError::Io { path: path.unwrap_or(Path::new("")).to_owned(), source }
 }

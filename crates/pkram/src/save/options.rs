@@ -6,6 +6,7 @@ use super::stage::StageError;
 use crate::census::{CensusError, Change, Manner};
 use crate::machine::MachineError;
 use crate::platform::PlatformError;
+use crate::region::DeviceError;
 use crate::staging::StagingError;
 use kexec::boot_block::BootBlockError;
 use kexec::identity::IdentityError;
@@ -48,6 +49,8 @@ pub enum SaveError {
     Census(#[from] CensusError),
     #[error(transparent)]
     Machine(#[from] MachineError),
+    #[error(transparent)]
+    Device(#[from] DeviceError),
     #[error(transparent)]
     Platform(#[from] PlatformError),
     #[error(transparent)]

@@ -4,13 +4,15 @@ use super::draw::Work;
 use super::next::{NextError, NextKernel};
 use super::options::{Options, SaveError};
 use super::prepared::{Clock, Prepared};
+use crate::ages::Ages;
 use crate::census::hold;
-use crate::handover::{HANDOVER_BYTES, Handover};
+use crate::handover::Handover;
 use crate::klog;
 use crate::machine;
 use crate::nodes::{Save, now};
 use crate::platform::Platform;
 use crate::progress::Progress;
+use crate::region::discover;
 use crate::sys::tsc;
 use kexec::boot_block::TIMELINE_BYTES;
 use kexec::identity::{Identity, reach};
@@ -51,7 +53,8 @@ pub fn prepare(
     let next = NextKernel::read(&options.next)?;
     let mut notes = next.doubts(options.force)?;
     let platform = Platform::read()?;
-    let map = machine::next_map()?;
+    let found = discover()?;
+    let map = machine::next_map(&found.released_memory())?;
     notes.extend(save.notes.iter().cloned());
     let (hold, census) = hold(&save, options.manner, progress)?;
     let held = tsc();
@@ -62,7 +65,11 @@ pub fn prepare(
         .check_paging(platform.paging)
         .map_err(|source| NextError::Image { path: next.path.clone(), source })?;
     let identity = Identity::of(&reach(&map, platform.efi.as_ref()), platform.paging)?;
-    let blank = [0; HANDOVER_BYTES];
+    let region = Uuid::new_v4();
+    let here = found.regions.iter().map(|r| r.uuid);
+    let mut handover =
+        Handover { region, ages: Ages::here().next(here, region), ..Handover::default() };
+    let record = handover.to_bytes();
     let boot = Boot {
         kernel: &kernel,
         map: &map,
@@ -72,9 +79,8 @@ pub fn prepare(
         rsdp: platform.rsdp,
         efi: platform.efi.as_ref(),
         rng_seed: platform.fresh_seed()?,
-        handover: &blank,
+        handover: &record,
     };
-    let region = Uuid::new_v4();
     let work = Work {
         options,
         progress,
@@ -109,13 +115,8 @@ pub fn prepare(
     let payload_len = (kernel.payload().len() as u64).next_multiple_of(PAGE_SIZE);
     let payload = PhysRange::from_len(drawn.layout.window.start(), payload_len)
         .map_err(|source| SaveError::BootBlock(source.into()))?;
-    let handover = Handover {
-        region,
-        start_tsc: clock.tsc,
-        held_tsc: held,
-        composed_tsc: composed,
-        ..Handover::default()
-    };
+    handover =
+        Handover { start_tsc: clock.tsc, held_tsc: held, composed_tsc: composed, ..handover };
     let prepared = Prepared {
         next_map: drawn.layout.next_map(&map),
         // Regions of earlier generations are kept as well.
