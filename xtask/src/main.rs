@@ -5,6 +5,7 @@
 mod bench;
 mod demo;
 mod man;
+mod soak;
 mod test;
 
 use clap::{Parser, Subcommand};
@@ -24,6 +25,8 @@ enum Verb {
     Demo(demo::Args),
     /// Write the man page, docs/man/pkram.8, anew
     Man,
+    /// Replace the kernel many times over, adding and releasing regions, and count every byte
+    Soak(soak::Args),
     /// Run every test there is: unit, property, rig, end to end on stock kernels
     Test(test::Args),
 }
@@ -33,6 +36,7 @@ fn main() -> anyhow::Result<()> {
         Verb::Bench(args) => bench::run(&args),
         Verb::Demo(args) => demo::run(&args),
         Verb::Man => man::run(),
+        Verb::Soak(args) => soak::run(&args),
         Verb::Test(args) => test::run(&args),
     }
 }
