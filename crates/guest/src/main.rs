@@ -8,6 +8,7 @@
 //! | `guest frames` | where files lie in physical memory |
 //! | `guest fill`, `fragment` | leave little memory, or none in one piece |
 //! | `guest pattern` | memory of all kinds with known content |
+//! | `guest killat` | kills a program at one of its system calls |
 //! | `guest mc` | fills a memcached and checks it |
 
 #![deny(unsafe_code)]
@@ -18,6 +19,7 @@ mod boot;
 mod digest;
 mod frames;
 mod jobs;
+mod killat;
 mod memcached;
 mod mktree;
 mod modules;
@@ -50,6 +52,8 @@ enum Verb {
     Fragment(ballast::Args),
     /// Fill memory of some kind with a pattern, or look whether it is there
     Pattern(pattern::Args),
+    /// Run a program and kill it at a system call; exit status 9 where it was, else its own
+    Killat(killat::Args),
     /// Fill a memcached or check it; prints JSON
     Mc(memcached::Args),
 }
@@ -66,6 +70,7 @@ fn main() -> anyhow::Result<()> {
         Verb::Fill(args) => ballast::fill(&args),
         Verb::Fragment(args) => ballast::fragment(&args),
         Verb::Pattern(args) => pattern::run(&args),
+        Verb::Killat(args) => killat::run(&args),
         Verb::Mc(args) => memcached::run(&args),
     }
 }

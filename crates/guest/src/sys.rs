@@ -1,10 +1,14 @@
-//! The one unsafe corner: memory that is looked at and filled from outside of Rust's rules.
+//! The one unsafe corner: memory that is looked at and filled from outside of Rust's rules, and
+//! programs traced from system call to system call.
 
-#![expect(unsafe_code, reason = "mmap and SysV memory have no safe form")]
+#![expect(unsafe_code, reason = "mmap, SysV memory and ptrace have no safe form")]
 
 use std::ffi::c_void;
 use std::fs::File;
 use std::io;
+use std::mem::MaybeUninit;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Command, ExitStatus};
 use std::ptr::{copy_nonoverlapping, null, null_mut, read_volatile};
 
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
@@ -90,4 +94,97 @@ impl Drop for Mapping {
         // no reference into the mapping is ever given out.
         let _ = unsafe { munmap(self.base, self.length) };
     }
+}
+
+/// A program that stops at each of its system calls.
+pub(crate) struct Traced {
+    pid: libc::pid_t,
+    /// Whether the next stop is the way into a call rather than out of it.
+    entering: bool,
+    status: Option<ExitStatus>,
+}
+
+impl Traced {
+    /// Starts the program, stopped before its first instruction.
+    pub(crate) fn spawn(command: &mut Command) -> io::Result<Self> {
+        let trace_me = || ptrace(libc::PTRACE_TRACEME, 0, null_mut());
+        // SAFETY: between fork and exec the closure makes one system call and touches neither
+        // memory nor locks.
+        unsafe { command.pre_exec(trace_me) };
+        let pid = libc::pid_t::try_from(command.spawn()?.id()).map_err(io::Error::other)?;
+        let mut traced = Self { pid, entering: true, status: None };
+        traced.wait()?;
+        let options = libc::PTRACE_O_TRACESYSGOOD | libc::PTRACE_O_EXITKILL;
+        let options = usize::try_from(options).map_err(io::Error::other)?;
+        ptrace(libc::PTRACE_SETOPTIONS, pid, std::ptr::without_provenance_mut(options))?;
+        Ok(traced)
+    }
+
+    /// Runs to the way into the next system call and returns its number; `None` at the end.
+    pub(crate) fn next_call(&mut self) -> io::Result<Option<u64>> {
+        let mut signal = 0;
+        while self.status.is_none() {
+            let data = std::ptr::without_provenance_mut(signal);
+            ptrace(libc::PTRACE_SYSCALL, self.pid, data)?;
+            signal = match self.wait()? {
+                // A stop at a call, by PTRACE_O_TRACESYSGOOD.
+                Some(stop) if stop == libc::SIGTRAP | 0x80 => {
+                    self.entering = !self.entering;
+                    if !self.entering {
+                        return Ok(Some(self.call()?));
+                    }
+                    0
+                }
+                Some(other) => usize::try_from(other).map_err(io::Error::other)?,
+                None => 0,
+            };
+        }
+        Ok(None)
+    }
+
+    /// Kills the program where it stands: the call that it is in is not made.
+    pub(crate) fn kill(&mut self) -> io::Result<()> {
+        // SAFETY: kill takes two integers; the child has not been waited for to its end, so the
+        // number is its own.
+        if unsafe { libc::kill(self.pid, libc::SIGKILL) } < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        while self.status.is_none() {
+            self.wait()?;
+        }
+        Ok(())
+    }
+
+    /// How it ended.
+    pub(crate) fn status(&self) -> Option<ExitStatus> {
+        self.status
+    }
+
+    /// The signal that the program stopped for, `None` at its end.
+    fn wait(&mut self) -> io::Result<Option<i32>> {
+        let mut raw = 0;
+        // SAFETY: the pointer is to a live integer of ours, which the call fills in.
+        if unsafe { libc::waitpid(self.pid, &raw mut raw, 0) } < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        let status = ExitStatus::from_raw(raw);
+        if status.stopped_signal().is_none() {
+            self.status = Some(status);
+        }
+        Ok(status.stopped_signal())
+    }
+
+    fn call(&self) -> io::Result<u64> {
+        let mut registers = MaybeUninit::<libc::user_regs_struct>::zeroed();
+        ptrace(libc::PTRACE_GETREGS, self.pid, registers.as_mut_ptr().cast())?;
+        // SAFETY: plain integers, zeroed before and filled in by the successful call.
+        Ok(unsafe { registers.assume_init() }.orig_rax)
+    }
+}
+
+fn ptrace(request: libc::c_uint, pid: libc::pid_t, data: *mut c_void) -> io::Result<()> {
+    // SAFETY: of the requests above only PTRACE_GETREGS writes through `data`, which then points to
+    // a whole `user_regs_struct`; the others take it as a number.
+    let done = unsafe { libc::ptrace(request, pid, null_mut::<c_void>(), data) };
+    if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }

@@ -16,10 +16,10 @@
 //! carried over: `setup_boot_parameters()` in `arch/x86/kernel/kexec-bzimage64.c` and kexec-tools'
 //! `setup_linux_system_parameters()`.
 
-use crate::bytes::{array, halves, put, u64_at};
+use crate::bytes::{array, halves, put, u32_at, u64_at};
 use crate::bzimage::{BzImage, SETUP_HEADER};
-use crate::e820::E820Table;
-use physmem::PhysRange;
+use crate::e820::{E820Table, ENTRY_BYTES, IN_ZERO_PAGE};
+use physmem::{PhysRange, RangeSet};
 use std::fmt;
 
 /// Bytes in the zero page.
@@ -71,6 +71,21 @@ impl OldBootParams {
     /// `efi_info`, all zero under BIOS.
     pub fn efi_info(&self) -> [u8; 32] {
         array(&*self.bytes, 0x1c0).unwrap_or([0; 32])
+    }
+
+    /// RAM that an older kernel called its own in the map that it handed to `kexec_file_load`: its
+    /// `setup_data` nodes, as type 128 (`E820_TYPE_RESERVED_KERN`, `e820__reserve_setup_data()` in
+    /// `arch/x86/kernel/e820.c` before Linux 7). No firmware uses the type. Later kernels do not
+    /// know it and leave such memory alone.
+    pub fn ram_of_older_kernels(&self) -> RangeSet {
+        const RESERVED_KERN: u32 = 128;
+        let entries = self.bytes[0x2d0..].chunks_exact(ENTRY_BYTES).take(self.bytes[0x1e8].into());
+        let range = |entry: &[u8]| {
+            let (start, len) = (u64_at(entry, 0)?, u64_at(entry, 8)?);
+            let of_that_type = u32_at(entry, 16)? == RESERVED_KERN;
+            PhysRange::from_len(start, len).ok().filter(|_| of_that_type)
+        };
+        entries.take(IN_ZERO_PAGE).filter_map(range).collect()
     }
 
     /// `secure_boot` (0 unset, 1 unknown, 2 disabled, 3 enabled: `enum efi_secureboot_mode`).
@@ -160,5 +175,32 @@ impl ZeroPage {
 
     fn put(&mut self, at: usize, value: &[u8]) {
         put(&mut self.bytes, at, value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_what_older_kernels_called_their_own() {
+        let mut page = vec![0; ZERO_PAGE];
+        let entries = [(0, 0x9fc00, 1), (0x4bf_0080, 0xa8, 128), (1 << 20, 0, 128), (5, 6, 2)];
+        page[0x1e8] = 4;
+        for (i, (start, len, kind)) in entries.into_iter().enumerate() {
+            let at = 0x2d0 + i * ENTRY_BYTES;
+            put(&mut page, at, &u64::to_le_bytes(start));
+            put(&mut page, at + 8, &u64::to_le_bytes(len));
+            put(&mut page, at + 16, &u32::to_le_bytes(kind));
+        }
+        let found = |page: &[u8]| OldBootParams::new(page).unwrap().ram_of_older_kernels();
+        assert_eq!(found(&page), PhysRange::from_len(0x4bf_0080, 0xa8).unwrap().into());
+        // A count past the table is no reason to read what follows it.
+        page[0x1e8] = 255;
+        put(&mut page, 0x2d0 + 128 * ENTRY_BYTES + 16, &128_u32.to_le_bytes());
+        put(&mut page, 0x2d0 + 128 * ENTRY_BYTES + 8, &1_u64.to_le_bytes());
+        assert_eq!(found(&page).count(), 1);
+        page[0x1e8] = 1;
+        assert!(found(&page).is_empty());
     }
 }

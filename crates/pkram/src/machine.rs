@@ -1,5 +1,6 @@
 //! What this machine's memory is: the map that the next kernel would be given, and figures.
 
+use kexec::OldBootParams;
 use kexec::e820::keep_reserved;
 use physmem::{
     E820Entry, E820Type, FirmwareError, IomemError, IomemResource, MemoryMap, RangeSet, parse_iomem,
@@ -55,6 +56,9 @@ pub fn firmware_map() -> Result<MemoryMap, MachineError> {
     Ok(MemoryMap::from_entries(entries))
 }
 
+/// The zero page that this kernel was started with.
+const BOOT_PARAMS: &str = "/sys/kernel/boot_params/data";
+
 /// The map that the next kernel would be given if nothing were kept: the firmware's, less what
 /// this kernel knows better, with the `released` spans as RAM again.
 ///
@@ -62,7 +66,12 @@ pub fn firmware_map() -> Result<MemoryMap, MachineError> {
 /// memory, and stays that whether or not the next command line says so again.
 pub fn next_map(released: &RangeSet) -> Result<MemoryMap, MachineError> {
     let iomem = parse_iomem(&read(Path::new("/proc/iomem"))?)?;
-    Ok(next_map_from(firmware_map()?, &iomem, released))
+    let mut map = next_map_from(firmware_map()?, &iomem, released);
+    // Whatever this kernel makes of it, it was RAM to the one before.
+    if let Ok(old) = OldBootParams::new(&fs::read(BOOT_PARAMS).unwrap_or_default()) {
+        map.overlay_all(old.ram_of_older_kernels().as_slice(), E820Type::Ram);
+    }
+    Ok(map)
 }
 
 fn next_map_from(mut map: MemoryMap, iomem: &[IomemResource], released: &RangeSet) -> MemoryMap {

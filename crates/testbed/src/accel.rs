@@ -66,6 +66,7 @@ fn probe(folder: &Path, kernel: &Kernel, images: &Images) -> bool {
         images: images.clone(),
         accel: Accel::Kvm,
         memory_mib: 512,
+        nvdimm_mib: None,
         cpus: 1,
         uefi: false,
         append: String::new(),

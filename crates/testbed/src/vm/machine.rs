@@ -38,6 +38,7 @@ pub(crate) struct Machine {
     pub(crate) memory_mib: u32,
     pub(crate) cpus: u32,
     pub(crate) uefi: bool,
+    pub(crate) nvdimm_mib: Option<u32>,
     pub(crate) append: String,
     /// From QEMU's start to the agent's hello.
     pub(crate) limit: Duration,
@@ -60,6 +61,7 @@ impl<'a> Builder<'a> {
             memory_mib: 1024,
             cpus: 1,
             uefi: false,
+            nvdimm_mib: None,
             append: String::new(),
             limit: Duration::from_secs(180),
         };
@@ -87,6 +89,13 @@ impl<'a> Builder<'a> {
         self
     }
 
+    /// Puts in an NVDIMM, which the firmware describes in an NFIT; none unless told.
+    #[must_use]
+    pub fn nvdimm_mib(mut self, nvdimm_mib: u32) -> Self {
+        self.machine.nvdimm_mib = Some(nvdimm_mib);
+        self
+    }
+
     /// Adds words to the kernel command line of the first boot.
     #[must_use]
     pub fn append(mut self, words: &str) -> Self {
@@ -108,10 +117,10 @@ impl<'a> Builder<'a> {
 pub(super) fn command(machine: &Machine, run: &Path, sockets: &Path) -> Result<Command> {
     let mut command = Command::new("qemu-system-x86_64");
     command
-        .args(["-nodefaults", "-no-user-config", "-display", "none", "-machine", "q35"])
+        .args(["-nodefaults", "-no-user-config", "-display", "none"])
         .args(machine.accel.arguments())
         .args(["-smp", &machine.cpus.to_string()])
-        .args(["-m", &format!("{}M", machine.memory_mib)])
+        .args(memory(machine))
         // kexec resets nothing: a reset is a crash, and the machine must not boot again.
         .args(["-action", "reboot=shutdown"])
         .arg("-kernel")
@@ -137,6 +146,20 @@ pub(super) fn command(machine: &Machine, run: &Path, sockets: &Path) -> Result<C
             .arg(format!("if=pflash,format=raw,file={}", variables.display()));
     }
     Ok(command)
+}
+
+/// The board with its memory; an NVDIMM needs a slot and addresses above the RAM.
+fn memory(machine: &Machine) -> Vec<String> {
+    let ram = machine.memory_mib;
+    let words = match machine.nvdimm_mib {
+        None => format!("-machine q35 -m {ram}M"),
+        Some(mib) => format!(
+            "-machine q35,nvdimm=on -m {ram}M,slots=1,maxmem={}M \
+             -object memory-backend-ram,id=nvdimm,size={mib}M -device nvdimm,memdev=nvdimm",
+            ram + mib
+        ),
+    };
+    words.split(' ').map(str::to_owned).collect()
 }
 
 fn read_only(options: &str, path: &Path) -> String {
