@@ -61,6 +61,9 @@ pub(crate) enum Verb {
         /// UUID of the region (or its beginning), or a device of it; without it, what was released
         /// before is given back where a killed `pkram release` or another tool's kexec left it aside
         region: Option<String>,
+        /// Also a damaged span, named by its device, or what is left of an incomplete region
+        #[arg(long, requires = "region")]
+        force: bool,
     },
     /// Show what a file or device carries: span head, filesystem, manifest, tree
     Inspect {

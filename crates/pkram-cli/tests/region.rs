@@ -3,7 +3,7 @@
 mod common;
 
 use anyhow::{Context, Result, ensure};
-use common::{hop, meminfo, memory_map, mount, number};
+use common::{REGION, hop, meminfo, memory_map, mount, number};
 use physmem::E820Type;
 use serde_json::Value;
 use testbed::Vm;
@@ -90,5 +90,16 @@ fn damage_is_found_and_memory_comes_back() -> Result<()> {
     let region = number(&manifest, "/plan/region")?;
     ensure!(spans.bytes() == region, "{} bytes are spans, the region has {region}", spans.bytes());
     ensure!(region <= 8 << 20, "a file of 6 bytes takes {region} bytes");
+
+    // A span that nobody can read any more goes when it is asked for by name and by force.
+    let list: Value = vm.exec(["pkram", "list", "--json"])?.json()?;
+    let device = list["regions"][0]["spans"][0]["device"].as_str().context("no device")?.to_owned();
+    vm.run(["umount", REGION])?;
+    flip(&mut vm, &device, 50)?;
+    ensure!(vm.exec(["pkram", "release", &device])?.code == Some(1), "released without force");
+    vm.run(["pkram", "release", "--force", &device])?;
+    let list: Value = vm.exec(["pkram", "list", "--json"])?.json()?;
+    ensure!(list["damaged"] == list["regions"], "{list}");
+    ensure!(number(&list["released"][0], "/bytes")? == region, "{list}");
     Ok(())
 }

@@ -26,7 +26,7 @@ pub(crate) fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Verb::Unload => exec::unload(cli.json),
         Verb::List => list::run(cli.json),
         Verb::Mount { what } => mount::run(cli.json, what),
-        Verb::Release { region } => release::run(cli.json, region.as_deref()),
+        Verb::Release { region, force } => release::run(cli.json, region.as_deref(), *force),
         Verb::Status => status::run(cli.json),
         Verb::Verify { region } => verify::run(cli.json, region.as_deref()),
         Verb::Inspect { path, tree } => inspect::run(cli.json, path, *tree),

@@ -4,19 +4,24 @@
 use crate::answer::print;
 use crate::size::show;
 use pkram::machine::mem_total;
-use pkram::region::{discover, finish, release};
+use pkram::region::{discover, finish, release, release_remains};
 use serde::Serialize;
 use std::fmt;
 use std::process::ExitCode;
 
-pub(crate) fn run(json: bool, region: Option<&str>) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(json: bool, region: Option<&str>, force: bool) -> anyhow::Result<ExitCode> {
     let before = mem_total()?;
     let (region, released) = match region {
         None => (None, finish()?),
         Some(name) => {
             let found = discover()?;
-            let region = found.choose(Some(name))?;
-            (Some(region.uuid.to_string()), release(region)?)
+            match (found.choose(Some(name)), found.remains(name)) {
+                (Ok(region), _) => (Some(region.uuid.to_string()), release(region)?),
+                (Err(_), remains) if force && !remains.is_empty() => {
+                    (None, release_remains(&remains)?)
+                }
+                (Err(error), _) => return Err(error.into()),
+            }
         }
     };
     let answer = Released {

@@ -1,6 +1,6 @@
 //! Which region is meant.
 
-use super::device::DeviceError;
+use super::device::{Device, DeviceError};
 use super::discover::{Discovered, Region, Span};
 use std::path::Path;
 use uuid::Uuid;
@@ -74,6 +74,15 @@ impl Discovered {
             }
             _ => Err(RegionError::Several { names: names() }),
         }
+    }
+
+    /// The spans of what is called `name` and is no whole region: damaged ones by their device,
+    /// those of an incomplete region as [`Discovered::choose`] knows it.
+    pub fn remains(&self, name: &str) -> Vec<&Device> {
+        let incomplete = self.regions.iter().filter(|r| !r.missing.is_empty() && r.is_called(name));
+        let spans = incomplete.flat_map(|r| &r.spans).map(|s| &s.device);
+        let damaged = self.damaged.iter().map(|d| &d.device);
+        spans.chain(damaged.filter(|d| d.block.as_deref() == Some(Path::new(name)))).collect()
     }
 }
 

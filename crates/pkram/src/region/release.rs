@@ -15,7 +15,7 @@ use super::discover::{Region, Span, discover};
 use super::handback::{self, HandBackError, hand_back, prepare, returnable, wake};
 use super::mount::{joined, joined_name, part};
 use super::users::{Use, Users, users_of};
-use crate::head::{HEAD_BYTES, RELEASED};
+use crate::head::{HEAD_BYTES, HeadError, RELEASED, SpanHead};
 use crate::machine::{self, MachineError};
 use physmem::PhysRange;
 use rustix::fs::{Mode, OFlags, open, stat};
@@ -23,8 +23,9 @@ use std::collections::HashSet;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
+use uuid::Uuid;
 
 /// ext4's superblock begins here and is as long as this (`struct ext4_super_block`, `fs/ext4/ext4.h`).
 const SUPERBLOCK: usize = 1024;
@@ -75,22 +76,33 @@ pub struct Released {
 
 /// Gives the memory of `region` back. Its content is lost.
 pub fn release(region: &Region) -> Result<Released, ReleaseError> {
-    refuse_users(region)?;
+    let devices: Vec<_> = region.spans.iter().map(|s| &s.device).collect();
+    refuse_users(&devices, joined(&joined_name(region)))?;
     // A device that joins the spans goes unless somebody has it, which the next step finds out.
     let _ = part(region);
+    make_free(&devices)
+}
+
+/// Gives back damaged spans, and what is left of a region with missing ones: memory that somebody
+/// who can judge it says is ours.
+pub fn release_remains(remains: &[&Device]) -> Result<Released, ReleaseError> {
+    refuse_users(remains, None)?;
+    make_free(remains)
+}
+
+fn make_free(devices: &[&Device]) -> Result<Released, ReleaseError> {
     // First see that every span is free, so that a refusal changes nothing.
-    let locked: Vec<_> =
-        region.spans.iter().map(|s| exclusive(&s.device)).collect::<Result<_, _>>()?;
+    let locked: Vec<_> = devices.iter().map(|d| exclusive(d)).collect::<Result<_, _>>()?;
     // Then see that there is a way back, and only then make the region none, all of it.
     let block = machine::memory_block()?;
-    if region.spans.iter().any(|s| returnable(s.head.range, block).is_some()) {
+    if devices.iter().any(|d| returns(d, block) > 0) {
         prepare()?;
     }
-    for (span, file) in region.spans.iter().zip(&locked) {
-        mark(file).map_err(io_at(span.device.block.as_deref()))?;
+    for (device, file) in devices.iter().zip(&locked) {
+        mark(file, device)?;
     }
     drop(locked);
-    Ok(hand_all_back(region.spans.iter().map(|s| &s.device), block))
+    Ok(hand_all_back(devices.iter().copied(), block))
 }
 
 /// Gives back what was released before and is not in the system: because a release was killed, or
@@ -106,7 +118,7 @@ pub fn finish() -> Result<Released, ReleaseError> {
     }
     for device in found.released.iter().filter(|d| d.block.is_some()) {
         // Of a region whose first span alone could be marked.
-        mark(&exclusive(device)?).map_err(io_at(device.block.as_deref()))?;
+        mark(&exclusive(device)?, device)?;
     }
     Ok(hand_all_back(&found.released, block))
 }
@@ -135,21 +147,34 @@ fn hand_all_back<'a>(devices: impl IntoIterator<Item = &'a Device>, block: u64) 
     released
 }
 
-/// Turns the head's magic, and on the first span takes the filesystem's superblock away as well, so
-/// that nobody mounts by label what is no region any more. One write within one page.
-fn mark(device: &File) -> io::Result<()> {
-    let mut bytes = [0; HEAD_BYTES + SUPERBLOCK];
-    device.read_exact_at(&mut bytes[..HEAD_BYTES], 0)?;
-    bytes[..RELEASED.len()].copy_from_slice(&RELEASED);
-    device.write_all_at(&bytes, 0)?;
-    device.sync_all()
+/// Turns the head's magic, and takes the filesystem's superblock away as well, so that nobody
+/// mounts by label what is no region any more. One write within one page.
+fn mark(file: &File, device: &Device) -> Result<(), ReleaseError> {
+    let write = || {
+        let mut bytes = [0; HEAD_BYTES + SUPERBLOCK];
+        let (head, _) = bytes.split_first_chunk_mut::<HEAD_BYTES>().expect("longer than a head");
+        file.read_exact_at(head, 0)?;
+        if !matches!(SpanHead::parse(head), Ok(_) | Err(HeadError::Released { .. })) {
+            *head = lone_head(device.range).to_bytes();
+        }
+        head[..RELEASED.len()].copy_from_slice(&RELEASED);
+        file.write_all_at(&bytes, 0)?;
+        file.sync_all()
+    };
+    let path = || device.block.clone().unwrap_or_default();
+    write().map_err(|source| ReleaseError::Io { path: path(), source })
 }
 
-/// Refuses with the names of those who use the region.
-fn refuse_users(region: &Region) -> Result<(), ReleaseError> {
-    let joined = joined(&joined_name(region));
-    let paths: Vec<_> =
-        region.spans.iter().filter_map(|s| s.device.block.clone()).chain(joined).collect();
+/// What a damaged head is replaced with, so that the span can be known as free.
+fn lone_head(range: PhysRange) -> SpanHead {
+    let region_blocks = range.pages();
+    let (region, index, count) = (Uuid::new_v4(), 0, 1);
+    SpanHead { region, index, count, range, first_block: 0, region_blocks, created: 0 }
+}
+
+/// Refuses with the names of those who use the devices, or what joins them.
+fn refuse_users(devices: &[&Device], joined: Option<PathBuf>) -> Result<(), ReleaseError> {
+    let paths: Vec<_> = devices.iter().filter_map(|d| d.block.clone()).chain(joined).collect();
     let devices = numbers(&paths);
     let deadline = Instant::now() + PROBING;
     loop {
@@ -187,8 +212,4 @@ impl Region {
 /// The device numbers of block devices.
 fn numbers(paths: &[PathBuf]) -> HashSet<u64> {
     paths.iter().filter_map(|path| stat(path).ok()).map(|s| s.st_rdev).collect()
-}
-
-fn io_at(path: Option<&Path>) -> impl FnOnce(io::Error) -> ReleaseError + '_ {
-    move |source| ReleaseError::Io { path: path.unwrap_or(Path::new("")).to_owned(), source }
 }
