@@ -58,6 +58,7 @@ proptest! {
         for align in [PAGE_SIZE, 2 << 20, 1 << 30] {
             prop_assert_eq!(fa.align_outward(align), ra.align_outward(align));
         }
+        prop_assert_eq!(fa.intersect(&rb), FrameSet::from(&ra.intersect(&rb)));
         fa.remove_all(&fb);
         prop_assert_eq!(fa, FrameSet::from(&ra.subtract(&rb)));
     }

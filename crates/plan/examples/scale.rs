@@ -1,13 +1,12 @@
 //! How planning scales: synthetic hosts, contiguous, aged and scattered as badly as can be.
 //!
 //! ```console
-//! $ cargo run --release -p plan --example scale [MAX_RANGES]
+//! $ cargo run --release -p plan --example scale -- 1024 scattered
 //! ```
 //!
-//! The kept set's own memory (16 bytes a range) is part of the peak, which is `VmHWM` of the
-//! whole process so far: hosts come in ascending order of it.
+//! The kept set's own memory is part of the peak, which is `VmHWM` of the whole process.
 
-use physmem::RangeSet;
+use physmem::FrameSet;
 use plan::synthetic::{Lie, host, kept, request};
 use plan::{assign, lay_out};
 use std::time::Instant;
@@ -15,53 +14,24 @@ use std::time::Instant;
 const GIB: u64 = 1 << 30;
 
 fn main() {
-    let max = std::env::args().nth(1).and_then(|n| n.parse().ok()).unwrap_or(10_000_000);
-    println!(
-        "ram_gib lie ranges kept_gib lay_out_s assign_s moves moved_mib spans waste_gib peak_mib"
-    );
-    for (ram, lie) in [
-        (64, Lie::Contiguous),
-        (1024, Lie::Contiguous),
-        (16_384, Lie::Contiguous),
-        (64, Lie::Aged),
-        (64, Lie::Scattered(max)),
-        (1024, Lie::Aged),
-        (1024, Lie::Scattered(max)),
-        (16_384, Lie::Scattered(max)),
-    ] {
-        measure(ram * GIB, lie);
-    }
-}
-
-fn measure(ram: u64, lie: Lie) {
-    let map = host(ram);
-    let (keep, none) = (kept(&map, lie), RangeSet::new());
-    let start = Instant::now();
-    let plan = match lay_out(&request(&map, &keep, &none)) {
-        Ok(plan) => plan,
-        Err(e) => {
-            println!("{} {lie:?} {} : {e}", ram / GIB, keep.count());
-            return;
-        }
+    let args: Vec<_> = std::env::args().collect();
+    let ram = args.get(1).and_then(|n| n.parse::<u64>().ok()).unwrap_or(1024) * GIB;
+    let lie = match args.get(2).map(String::as_str) {
+        Some("contiguous") => Lie::Contiguous,
+        Some("aged") => Lie::Aged,
+        _ => Lie::Scattered,
     };
-    let laid_out = start.elapsed();
+    let map = host(ram);
     let start = Instant::now();
-    let moves = assign(&plan, &keep, &none).expect("the plan has room for all");
-    let assigned = start.elapsed();
-    let f = plan.figures;
-    println!(
-        "{} {lie:?} {} {} {:.3} {:.3} {} {} {} {} {}",
-        ram / GIB,
-        keep.count(),
-        f.kept / GIB,
-        laid_out.as_secs_f64(),
-        assigned.as_secs_f64(),
-        moves.len(),
-        f.displaced >> 20,
-        plan.spans.len(),
-        f.waste / GIB,
-        peak_mib()
-    );
+    let keep = kept(&map, lie);
+    println!("{lie:?}, made in {:?}, {} MiB so far", start.elapsed(), peak_mib());
+    let start = Instant::now();
+    let plan = lay_out(&request(&map, &keep)).expect("there is a plan");
+    println!("lay_out {:?}, {} MiB so far", start.elapsed(), peak_mib());
+    let (start, mut moves) = (Instant::now(), 0u64);
+    assign(&plan, &keep, &FrameSet::new(), |_| moves += 1).expect("the plan has room for all");
+    println!("assign {:?}, {moves} moves, {} MiB so far", start.elapsed(), peak_mib());
+    println!("{:?}, {} spans", plan.figures, plan.spans.len());
 }
 
 /// The largest resident size so far, from `/proc/self/status`; 0 where there is none.

@@ -1,12 +1,19 @@
 //! Where each displaced page goes.
 //!
-//! Long runs first, each into the smallest gap that takes it whole; where none does, the largest
-//! gap takes what it can. So runs stay contiguous as long as there is room, and little gaps are
-//! filled by little runs. Gaps are kept by length: near-linear in the number of runs and gaps.
+//! Long runs first, in classes of length by powers of two, so that they stay contiguous as long as
+//! there is room. Twice in each class the displaced pages and the free ones are walked from the
+//! lowest up:
+//!
+//! ```text
+//! class 2^k   whole: runs of 2^k … 2^(k+1) − 1 pages, each into the next gap that takes all of it
+//!             cut:   what is left of at least 2^k pages, in pieces of at least 2^k pages
+//! ```
+//!
+//! In the last class any page goes anywhere, so that nothing is left over. A walk is linear in the
+//! memory's size over 64 pages and in the number of moves.
 
 use crate::{Layout, PlanError, SPAN_HEAD_BYTES};
-use physmem::{PAGE_SIZE, PhysRange, RangeSet};
-use std::collections::BTreeMap;
+use physmem::{Cursor, FrameSet, PAGE_SIZE, PhysRange, RangeSet};
 
 /// One copy that the mover makes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -19,97 +26,108 @@ pub struct MoveRun {
     pub len: u64,
 }
 
-/// Destinations for all displaced pages, ascending by source. No destination is kept, staged,
-/// to be avoided, in a head or in the mover segment, so that moves may be done in any order.
+/// Finds a destination for each displaced page and hands the moves to `each`. No destination is
+/// kept, staged, to be avoided, in a head or in the mover segment, so that moves may be done in any
+/// order.
 ///
 /// # Errors
 ///
-/// [`PlanError::NoDestination`] where more is staged in spans than the request made room for.
+/// [`PlanError::NoDestination`], before the first move, where more is staged in spans than the
+/// request made room for.
 pub fn assign(
     layout: &Layout,
-    keep: &RangeSet,
-    staged: &RangeSet,
-) -> Result<Vec<MoveRun>, PlanError> {
-    if layout.displaced.is_empty() {
-        return Ok(Vec::new());
+    keep: &FrameSet,
+    staged: &FrameSet,
+    each: impl FnMut(MoveRun),
+) -> Result<(), PlanError> {
+    let left = keep.intersect(&layout.leaving);
+    let Some(last_class) = (left.bytes() / PAGE_SIZE).checked_ilog2() else { return Ok(()) };
+    let mut free = layout.destinations(keep);
+    free.remove_all(staged);
+    if let Some(missing) = left.bytes().checked_sub(free.bytes()).filter(|&m| m > 0) {
+        return Err(PlanError::NoDestination { missing });
     }
-    let free = layout.destinations(keep).subtract(&staged.align_outward(PAGE_SIZE));
-    let mut gaps = Lengths::from_set(&free);
-    let mut runs = Lengths::from_set(&layout.displaced);
-    let mut moves = Vec::with_capacity(layout.displaced.count());
-    while let Some((from, len)) = runs.pop_longest() {
-        let Some((to, room)) = gaps.pop_best(len) else {
-            let missing = len + runs.bytes();
-            return Err(PlanError::NoDestination { missing });
-        };
-        let part = len.min(room);
-        moves.push(MoveRun { from, to, len: part });
-        runs.put(from + part, len - part);
-        gaps.put(to + part, room - part);
+    let mut pour = Pour { left, free, each, last: None };
+    for class in (1..=last_class).rev() {
+        pour.whole(1 << class);
+        pour.cut(1 << class);
     }
-    moves.sort_unstable();
-    moves.dedup_by(|next, last| {
-        let joins = last.from + last.len == next.from && last.to + last.len == next.to;
-        if joins {
-            last.len += next.len;
-        }
-        joins
-    });
-    Ok(moves)
+    pour.cut(1);
+    pour.last.map(pour.each);
+    Ok(())
 }
 
 impl Layout {
     /// The pages that moves may write, if nothing is staged there.
-    pub fn destinations(&self, keep: &RangeSet) -> RangeSet {
+    pub fn destinations(&self, keep: &FrameSet) -> FrameSet {
         let later = self.spans.iter().skip(1);
         let heads = later.filter_map(|s| PhysRange::from_len(s.start(), SPAN_HEAD_BYTES).ok());
         let spans: RangeSet = self.spans.iter().copied().collect();
         let taken: RangeSet = heads.chain([self.head, self.mover]).collect();
-        spans.subtract(&taken).subtract(&self.avoid).subtract(keep)
+        let mut free = FrameSet::from(&spans.subtract(&taken).subtract(&self.avoid));
+        free.remove_all(keep);
+        free
     }
 }
 
-/// Pieces of memory by length. There are far fewer lengths than pieces.
-#[derive(Debug, Default)]
-struct Lengths(BTreeMap<u64, Vec<u64>>);
+/// Displaced pages on their way into free ones.
+struct Pour<F> {
+    left: FrameSet,
+    free: FrameSet,
+    each: F,
+    /// The last move, which the next one may continue.
+    last: Option<MoveRun>,
+}
 
-impl Lengths {
-    fn from_set(set: &RangeSet) -> Self {
-        let mut all = Self::default();
-        // The lowest addresses end up on top.
-        set.iter().rev().for_each(|r| all.put(r.start(), r.len()));
-        all
-    }
-
-    fn put(&mut self, start: u64, len: u64) {
-        if len > 0 {
-            self.0.entry(len).or_default().push(start);
+impl<F: FnMut(MoveRun)> Pour<F> {
+    /// Moves runs of at least `least` pages, but less than twice as many, into gaps that take them
+    /// whole. Where longer runs are left there is no longer gap.
+    fn whole(&mut self, least: u64) {
+        let (mut from, mut to) = (Cursor::default(), Cursor::default());
+        while let Some(run) = self.left.next_run(&mut from, least) {
+            if run.pages() >= 2 * least {
+                continue;
+            }
+            let Some(gap) = self.free.next_run(&mut to, run.pages()) else { return };
+            to.skip_to(gap.start() + run.len());
+            self.put(run.start(), gap.start(), run.len());
         }
     }
 
-    fn pop(&mut self, len: u64) -> Option<(u64, u64)> {
-        let starts = self.0.get_mut(&len)?;
-        let start = starts.pop();
-        if starts.is_empty() {
-            self.0.remove(&len);
-        }
-        start.map(|start| (start, len))
-    }
-
-    fn pop_longest(&mut self) -> Option<(u64, u64)> {
-        let len = *self.0.last_key_value()?.0;
-        self.pop(len)
-    }
-
-    /// The shortest piece that holds `len`, else the longest.
-    fn pop_best(&mut self, len: u64) -> Option<(u64, u64)> {
-        match self.0.range(len..).next() {
-            Some((&fits, _)) => self.pop(fits),
-            None => self.pop_longest(),
+    /// Moves runs of at least `least` pages into gaps of at least as many, in as large pieces as
+    /// these take.
+    fn cut(&mut self, least: u64) {
+        let (mut from, mut to) = (Cursor::default(), Cursor::default());
+        while let Some(run) = self.left.next_run(&mut from, least) {
+            let Some(gap) = self.free.next_run(&mut to, least) else { return };
+            let len = run.len().min(gap.len());
+            from.skip_to(run.start() + len);
+            to.skip_to(gap.start() + len);
+            if least == 1 {
+                // Nothing comes after: both cursors only go up.
+                self.emit(run.start(), gap.start(), len);
+            } else {
+                self.put(run.start(), gap.start(), len);
+            }
         }
     }
 
-    fn bytes(&self) -> u64 {
-        self.0.iter().map(|(len, starts)| starts.iter().map(|_| len).sum::<u64>()).sum()
+    fn put(&mut self, from: u64, to: u64, len: u64) {
+        for (set, start) in [(&mut self.left, from), (&mut self.free, to)] {
+            PhysRange::from_len(start, len).into_iter().for_each(|range| set.remove(range));
+        }
+        self.emit(from, to, len);
+    }
+
+    fn emit(&mut self, from: u64, to: u64, len: u64) {
+        match &mut self.last {
+            Some(last) if last.from + last.len == from && last.to + last.len == to => {
+                last.len += len;
+            }
+            _ => {
+                let done = self.last.replace(MoveRun { from, to, len });
+                done.into_iter().for_each(&mut self.each);
+            }
+        }
     }
 }

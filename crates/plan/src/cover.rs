@@ -55,7 +55,7 @@ pub(crate) fn cover(stretches: &[Stretch], limits: Limits) -> Result<RangeSet, N
     if fits.bytes() > limits.budget {
         return Err(NoCover::Bytes(fits.bytes()));
     }
-    while high - low > low / 256 && limits.budget - fits.bytes() > limits.budget / 2048 {
+    while high - low > low >> 24 && limits.budget - fits.bytes() > limits.budget / 2048 {
         let cost = low + (high - low) / 2;
         let set = runs(cost)?;
         if set.bytes() > limits.budget {
@@ -80,11 +80,6 @@ struct Piece {
 }
 
 impl Piece {
-    /// Whether it is long enough to come soon to the end of that many bytes.
-    fn matters(&self, bytes: u64) -> bool {
-        self.range.len() >= bytes / 4
-    }
-
     /// Whether it has more kept pages for its length.
     fn denser(&self, other: &Self) -> bool {
         let (a, b) = (u128::from(self.pages), u128::from(other.pages));
@@ -124,7 +119,7 @@ fn fill(stretches: &[Stretch], mut set: RangeSet, limits: Limits) -> RangeSet {
         let may_add = set.count() < limits.spans;
         let mut best: Option<Piece> = None;
         let mut offer = |p: Piece| {
-            if p.pages > 0 && p.matters(left) && best.is_none_or(|b| p.denser(&b)) {
+            if p.pages > 0 && p.range.len() >= left / 4 && best.is_none_or(|b| p.denser(&b)) {
                 best = Some(p);
             }
         };
@@ -154,16 +149,19 @@ fn fill(stretches: &[Stretch], mut set: RangeSet, limits: Limits) -> RangeSet {
 
 /// Takes the sparsest pieces from the ends of spans, until the budget is kept.
 fn trim(stretches: &[Stretch], mut set: RangeSet, limits: Limits) -> Option<RangeSet> {
-    for _ in 0..tries(stretches) {
+    let tries = tries(stretches);
+    for round in 0..tries {
         let over = set.bytes().saturating_sub(limits.budget);
         if over == 0 {
             return Some(set);
         }
+        // Small cuts are better, but come to no end.
+        let least = if round < tries / 2 { over / 4 } else { over };
         let mut best: Option<Piece> = None;
         for span in set.iter() {
             for from_start in [true, false] {
                 let cuts = pieces(stretches, span, over, from_start).take_while(|p| !p.fixed);
-                for p in cuts.filter(|p| p.matters(over) || p.range == span) {
+                for p in cuts.filter(|p| p.range.len() >= least || p.range == span) {
                     if best.is_none_or(|b| b.denser(&p)) {
                         best = Some(p);
                     }

@@ -46,16 +46,10 @@ pub enum PlanError {
         /// What it may hold.
         wanted: &'static str,
     },
-    /// Pages are kept whole.
-    #[error("{range} is to be kept, but does not begin and end at a page")]
-    Unaligned {
-        /// The range.
-        range: PhysRange,
-    },
     /// Only RAM can be kept.
     #[error("{range} is to be kept, but is not RAM in the memory map")]
     NotRam {
-        /// The part outside of RAM.
+        /// Pages that RAM has not all of.
         range: PhysRange,
     },
     /// The in-place pages are a part of the kept ones.

@@ -151,9 +151,9 @@ impl<'a> Ground<'a> {
                 i += 1;
                 continue;
             }
-            let stuck: RangeSet = self.request.fixed.within(span).collect();
-            if !stuck.is_empty() {
-                return Err(PlanError::FixedMustMove { ranges: stuck });
+            if self.request.fixed.overlaps(span) {
+                let ranges = self.request.fixed.within(span).collect();
+                return Err(PlanError::FixedMustMove { ranges });
             }
             spans = rest;
         }

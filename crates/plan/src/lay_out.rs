@@ -3,10 +3,10 @@
 use crate::ground::Ground;
 use crate::layout::{Figures, Layout, first_blocks};
 use crate::place::{Placed, place, place_mover};
-use crate::stretch::below_4g;
+use crate::stretch::{below_4g, complement};
 use crate::tidy::returnable;
 use crate::{Part, PlanError, Request};
-use physmem::{PAGE_SIZE, PhysRange};
+use physmem::{PAGE_SIZE, PhysRange, RangeSet};
 
 /// Decides where everything goes.
 ///
@@ -33,8 +33,8 @@ fn finish(ground: &Ground<'_>, placed: &Placed, mover: PhysRange) -> Result<Layo
     let first = spans.first().ok_or_else(|| ground.no_head(set))?;
     let head =
         PhysRange::from_len(first.start(), ground.head_len(0)).map_err(|_| ground.no_head(set))?;
-    let displaced = r.keep.subtract(&set.subtract(&heads));
-    let stuck = displaced.intersect(r.fixed);
+    let leaving = complement(&set.subtract(&heads));
+    let stuck: RangeSet = leaving.iter().flat_map(|range| r.fixed.within(range)).collect();
     if !stuck.is_empty() {
         return Err(PlanError::FixedMustMove { ranges: stuck });
     }
@@ -42,7 +42,7 @@ fn finish(ground: &Ground<'_>, placed: &Placed, mover: PhysRange) -> Result<Layo
     let in_spans: u64 = set.bytes();
     let figures = Figures {
         kept: r.keep.bytes(),
-        displaced: displaced.bytes(),
+        displaced: leaving.iter().map(|range| r.keep.bytes_within(range)).sum(),
         waste: in_spans - heads.bytes() - r.keep.bytes(),
         ram: ram.bytes(),
         low_ram: below_4g(&ram).bytes(),
@@ -58,7 +58,7 @@ fn finish(ground: &Ground<'_>, placed: &Placed, mover: PhysRange) -> Result<Layo
         boot_block: part(Part::BootBlock)?,
         mover,
         low_ram: placed.part(Part::LowRam),
-        displaced,
+        leaving,
         figures,
         first_blocks: first_blocks(&spans),
         avoid: r.avoid.align_outward(PAGE_SIZE),

@@ -1,6 +1,6 @@
 //! A plan's outcome: where everything goes.
 
-use physmem::{E820Type, MemoryMap, PAGE_SIZE, PhysRange, RangeSet};
+use physmem::{E820Type, FrameSet, MemoryMap, PAGE_SIZE, PhysRange, RangeSet};
 
 /// Where everything goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,10 +19,10 @@ pub struct Layout {
     pub mover: PhysRange,
     /// The run of RAM below 4 GiB that stays free for swiotlb and 32-bit DMA.
     pub low_ram: Option<PhysRange>,
-    /// The kept pages that must move.
-    pub displaced: RangeSet,
     /// What came of it.
     pub figures: Figures,
+    /// All addresses at which no kept page can stay.
+    pub(crate) leaving: RangeSet,
     /// Region block number of each span's first block.
     pub(crate) first_blocks: Vec<u64>,
     /// Pages that no move may write, as the request had them.
@@ -50,6 +50,11 @@ pub struct Figures {
 }
 
 impl Layout {
+    /// The kept pages that must move, ascending.
+    pub fn displaced<'a>(&'a self, keep: &'a FrameSet) -> impl Iterator<Item = PhysRange> + 'a {
+        self.leaving.iter().flat_map(|range| keep.within(range))
+    }
+
     /// The next kernel's memory map: each span an entry of its own in what was RAM.
     #[must_use]
     pub fn next_map(&self, map: &MemoryMap) -> MemoryMap {

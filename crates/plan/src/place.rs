@@ -13,11 +13,11 @@
 use crate::ground::{Ground, Spans};
 use crate::joint::joint;
 use crate::rng::Rng;
-use crate::stretch::{Stretch, kept_pages, open_ground, stretches, without};
+use crate::stretch::{Stretch, complement, kept_pages, open_ground, stretches, without};
 use crate::tidy::tidy;
 use crate::wish::{Wish, best_fit, fit_all, reach, usable, wishes};
 use crate::{GRANULE, Part, PlanError};
-use physmem::{PhysRange, RangeSet};
+use physmem::{Cursor, FrameSet, PAGE_SIZE, PhysRange, RangeSet};
 
 /// How many of the cheapest places are tried out in full.
 const TRIALS: usize = 16;
@@ -46,9 +46,10 @@ impl Placed {
 /// Spans, and places beside them.
 pub(crate) fn place(ground: &Ground<'_>) -> Result<Placed, PlanError> {
     let r = ground.request;
-    let stuck = r.fixed.subtract(&open_ground(r));
-    if !stuck.is_empty() {
-        return Err(PlanError::FixedMustMove { ranges: stuck });
+    let closed = complement(&open_ground(r));
+    if closed.iter().any(|range| r.fixed.overlaps(range)) {
+        let ranges = closed.iter().flat_map(|range| r.fixed.within(range)).collect();
+        return Err(PlanError::FixedMustMove { ranges });
     }
     let (stretches, usable, wishes) = (stretches(r), usable(r), wishes(r));
     match place_jointly(ground, &stretches, &usable, &wishes) {
@@ -154,12 +155,8 @@ fn force(
         }
     }
     best.ok_or_else(|| {
-        error.unwrap_or_else(|| PlanError::NoPlace {
-            part: wish.part,
-            len: wish.len,
-            below: wish.below,
-            largest: room.iter().map(PhysRange::len).max().unwrap_or(0),
-        })
+        let largest = || room.iter().map(PhysRange::len).max().unwrap_or(0);
+        error.unwrap_or_else(|| no_place(&wish, largest()))
     })
 }
 
@@ -199,22 +196,28 @@ fn cheapest(
 pub(crate) fn place_mover(ground: &Ground<'_>, placed: &Placed) -> Result<PhysRange, PlanError> {
     let r = ground.request;
     let wish = Wish::mover(r);
-    let free = usable(r).subtract(&placed.taken()).subtract(r.keep);
-    best_fit(&free.subtract(&placed.spans), &wish)
-        .or_else(|| best_fit(&free.subtract(&ground.heads(&placed.spans)), &wish))
-        .ok_or_else(|| PlanError::NoPlace {
-            part: Part::Mover,
-            len: wish.len,
-            below: wish.below,
-            largest: free.iter().map(PhysRange::len).max().unwrap_or(0),
-        })
+    let room = usable(r).subtract(&placed.taken()).subtract(&ground.heads(&placed.spans));
+    let mut largest = 0;
+    for part in [room.subtract(&placed.spans), room.intersect(&placed.spans)] {
+        let mut free = FrameSet::from(&part);
+        free.remove_all(r.keep);
+        if let Some(gap) = free.next_run(&mut Cursor::default(), wish.len / PAGE_SIZE) {
+            return PhysRange::from_len(gap.start(), wish.len).map_err(|_| no_place(&wish, 0));
+        }
+        largest = free.iter().map(PhysRange::len).fold(largest, u64::max);
+    }
+    Err(no_place(&wish, largest))
+}
+
+fn no_place(wish: &Wish, largest: u64) -> PlanError {
+    PlanError::NoPlace { part: wish.part, len: wish.len, below: wish.below, largest }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::{KernelNeeds, LOW_LIMIT, Request};
-    use physmem::{E820Entry, E820Type, MemoryMap, PAGE_SIZE};
+    use physmem::{E820Entry, E820Type, MemoryMap};
 
     /// Machines that are small enough to be planned both ways.
     fn both_ways(seed: u64) -> Option<(u64, u64)> {
@@ -232,12 +235,12 @@ mod tests {
             };
             (0..pages.min(6)).map(|_| (g * 512 + below(500), pages / 6 + 1)).collect::<Vec<_>>()
         });
-        let keep: RangeSet = runs.map(|(p, n)| PhysRange::from_pfn(p, n).unwrap()).collect();
+        let keep: FrameSet = runs.map(|(p, n)| PhysRange::from_pfn(p, n).unwrap()).collect();
         let none = RangeSet::new();
         let request = Request {
             map: &map,
             keep: &keep,
-            fixed: &none,
+            fixed: &FrameSet::new(),
             avoid: &none,
             kernel: KernelNeeds {
                 init_size: 4 * GRANULE,

@@ -1,7 +1,8 @@
 //! What a plan is asked for.
 
+use crate::stretch::complement;
 use crate::{GRANULE, PlanError};
-use physmem::{MemoryMap, PAGE_SIZE, RangeSet};
+use physmem::{FrameSet, MemoryMap, PAGE_SIZE, RangeSet};
 
 /// First address that may be kept or used: real-mode trampoline, BIOS data and the decompressor's
 /// 5-level switch live below (`arch/x86/boot/compressed/pgtable_64.c`).
@@ -33,10 +34,10 @@ pub struct Request<'a> {
     /// The map that the next kernel would get without us. Its `Pram` entries are regions of
     /// earlier generations: they stay as they are.
     pub map: &'a MemoryMap,
-    /// The page frames to keep: page-aligned, all in RAM. Those below [`LOW_LIMIT`] always move.
-    pub keep: &'a RangeSet,
+    /// The page frames to keep, all in RAM. Those below [`LOW_LIMIT`] always move.
+    pub keep: &'a FrameSet,
     /// The part of `keep` that must not move.
-    pub fixed: &'a RangeSet,
+    pub fixed: &'a FrameSet,
     /// Never used for anything new, e.g. poisoned pages.
     pub avoid: &'a RangeSet,
     /// The next kernel.
@@ -110,14 +111,10 @@ impl Request<'_> {
         if ram.bytes() > RAM_LIMIT {
             return wrong("map", ram.bytes(), "at most 64 TiB of RAM");
         }
-        let unaligned = |set: &RangeSet| set.iter().find(|r| !r.is_aligned(PAGE_SIZE));
-        if let Some(range) = unaligned(self.keep).or_else(|| unaligned(self.fixed)) {
-            return Err(PlanError::Unaligned { range });
-        }
-        if let Some(range) = self.keep.subtract(&ram).iter().next() {
+        if let Some(range) = complement(&ram).iter().find_map(|gap| self.keep.first_overlap(gap)) {
             return Err(PlanError::NotRam { range });
         }
-        match self.fixed.subtract(self.keep).iter().next() {
+        match self.fixed.iter().find(|&range| !self.keep.contains_range(range)) {
             Some(range) => Err(PlanError::FixedNotKept { range }),
             None => Ok(()),
         }

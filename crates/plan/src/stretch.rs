@@ -11,7 +11,7 @@
 //! ```
 
 use crate::{FOUR_GIB, GRANULE, LOW_LIMIT, Request};
-use physmem::{PAGE_SIZE, PhysRange, RangeSet};
+use physmem::{ADDRESS_LIMIT, Cursor, PAGE_SIZE, PhysRange, RangeSet};
 
 /// Neighbouring granules, equally full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,49 +37,39 @@ pub(crate) fn open_ground(request: &Request<'_>) -> RangeSet {
     request.map.ram().subtract(&low).align_inward(GRANULE)
 }
 
+/// All addresses that are not in `set`.
+pub(crate) fn complement(set: &RangeSet) -> RangeSet {
+    PhysRange::new(0, ADDRESS_LIMIT).into_iter().collect::<RangeSet>().subtract(set)
+}
+
 /// The stretches of all granules that may be in a span, ascending.
 pub(crate) fn stretches(request: &Request<'_>) -> Vec<Stretch> {
     let fixed = request.fixed.align_outward(GRANULE);
     let mut out = Vec::new();
-    let mut kept = request.keep.as_slice();
+    let mut cursor = Cursor::default();
     for tract in open_ground(request).iter() {
-        kept = &kept[kept.partition_point(|k| k.end() <= tract.start())..];
         let mut at = tract.start();
         while at < tract.end() {
-            let (end, pages) = next_piece(at, tract.end(), &mut kept);
+            cursor.skip_to(at);
+            let run = request.keep.next_run(&mut cursor, 1);
+            let (end, pages) = match run {
+                Some(run) if run.start() == at && run.len() >= GRANULE => {
+                    (run.end() & !(GRANULE - 1), GRANULE / PAGE_SIZE)
+                }
+                Some(run) if run.start() < at + GRANULE => {
+                    let granule = PhysRange::from_len(at, GRANULE);
+                    let bytes = granule.map_or(0, |g| request.keep.bytes_within(g));
+                    (at + GRANULE, bytes / PAGE_SIZE)
+                }
+                Some(run) => (run.start() & !(GRANULE - 1), 0),
+                None => (tract.end(), 0),
+            };
+            let end = end.min(tract.end());
             split_at_fixed(at, end, pages, &fixed, &mut out);
             at = end;
         }
     }
     out
-}
-
-/// Where the equally full granules from `at` on end, and how many kept pages each has. `kept`
-/// begins with the first range that ends after `at`, and is moved on.
-fn next_piece(at: u64, limit: u64, kept: &mut &[PhysRange]) -> (u64, u64) {
-    match kept.first() {
-        Some(k) if k.start() <= at && k.end() >= at + GRANULE => {
-            let end = (k.end() & !(GRANULE - 1)).min(limit);
-            if k.end() <= end {
-                *kept = &kept[1..];
-            }
-            (end, GRANULE / PAGE_SIZE)
-        }
-        Some(k) if k.start() < at + GRANULE => {
-            let end = at + GRANULE;
-            let mut bytes = 0;
-            while let Some(k) = kept.first().filter(|k| k.start() < end) {
-                bytes += k.end().min(end) - k.start().max(at);
-                if k.end() > end {
-                    break;
-                }
-                *kept = &kept[1..];
-            }
-            (end, bytes / PAGE_SIZE)
-        }
-        Some(k) => ((k.start() & !(GRANULE - 1)).min(limit), 0),
-        None => (limit, 0),
-    }
 }
 
 /// Adds `[at, end)`, cut where in-place granules begin and end, and joined to its like.

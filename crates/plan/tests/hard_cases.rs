@@ -2,9 +2,9 @@
 
 mod common;
 
-use common::{MIB, Machine, check, check_moves, heads, map, range};
-use physmem::{E820Type, MemoryMap, PAGE_SIZE, PhysRange, RangeSet};
-use plan::{FOUR_GIB, GRANULE, LOW_LIMIT, Layout, MoveRun, PlanError, assign, lay_out};
+use common::{MIB, Machine, check, check_moves, displaced, heads, map, moves, range};
+use physmem::{E820Type, FrameSet, MemoryMap, PAGE_SIZE, PhysRange, RangeSet};
+use plan::{FOUR_GIB, GRANULE, LOW_LIMIT, Layout, MoveRun, PlanError, lay_out};
 
 const GIB: u64 = 1 << 30;
 
@@ -26,8 +26,8 @@ fn pc(ram: u64) -> MemoryMap {
 fn machine(map: MemoryMap, keep: RangeSet) -> Machine {
     Machine {
         map,
-        keep,
-        fixed: RangeSet::new(),
+        keep: FrameSet::from(&keep),
+        fixed: FrameSet::new(),
         avoid: RangeSet::new(),
         staged_bytes: 40 * MIB,
         init_size: 0x3e4_e000,
@@ -47,7 +47,7 @@ fn machine(map: MemoryMap, keep: RangeSet) -> Machine {
 fn planned(machine: &Machine) -> (Layout, Vec<MoveRun>) {
     let layout = lay_out(&machine.request()).unwrap();
     check(machine, &layout);
-    let moves = assign(&layout, &machine.keep, &RangeSet::new()).unwrap();
+    let moves = moves(machine, &layout, &RangeSet::new()).unwrap();
     check_moves(machine, &layout, &RangeSet::new(), &moves);
     (layout, moves)
 }
@@ -165,6 +165,7 @@ fn parts_go_where_nothing_is_in_place() {
     let whole = map.ram().align_inward(GRANULE).subtract(&heads);
     let fixed = every_tenth(&map, true).intersect(&whole).subtract(&dense);
     let keep = fixed.union(&dense);
+    let fixed = FrameSet::from(&fixed);
     let m = Machine { fixed, reserve_ram: 0, mover_bytes: PAGE_SIZE, ..machine(map, keep) };
     let (layout, _) = planned(&m);
     assert!(dense.overlaps(layout.window));
@@ -215,13 +216,14 @@ fn later_spans_give_way_to_their_heads() {
 fn in_place_pages_are_named_when_they_would_have_to_move() {
     let map = pc(GIB);
     let below_2_mib = RangeSet::from(range(LOW_LIMIT, LOW_LIMIT + 3 * PAGE_SIZE));
-    let m = Machine { fixed: below_2_mib.clone(), ..machine(map.clone(), below_2_mib.clone()) };
+    let fixed = FrameSet::from(&below_2_mib);
+    let m = Machine { fixed, ..machine(map.clone(), below_2_mib.clone()) };
     assert_eq!(refused(&m), PlanError::FixedMustMove { ranges: below_2_mib });
     assert!(refused(&m).to_string().contains("0x100000-0x102fff"), "{}", refused(&m));
 
     // All of memory in place: there is nowhere for the next kernel.
     let all = RangeSet::from(range(16 * MIB, 1000 * MIB));
-    let m = Machine { fixed: all.clone(), ..machine(map, all) };
+    let m = Machine { fixed: FrameSet::from(&all), ..machine(map, all) };
     assert!(matches!(refused(&m), PlanError::TooLittleRam { .. }), "{}", refused(&m));
 }
 
@@ -243,12 +245,9 @@ fn too_much_staged_is_refused_by_assign() {
     let m = machine(map, keep);
     let layout = lay_out(&m.request()).unwrap();
     let everything = m.map.ram();
-    let all = layout.displaced.bytes();
+    let all = layout.figures.displaced;
     assert!(all > 0);
-    assert_eq!(
-        assign(&layout, &m.keep, &everything),
-        Err(PlanError::NoDestination { missing: all })
-    );
+    assert_eq!(moves(&m, &layout, &everything), Err(PlanError::NoDestination { missing: all }));
 }
 
 #[test]
@@ -258,14 +257,13 @@ fn refuses_what_is_no_page_of_ram() {
     assert_eq!(map.kind_at(3 * GIB), None);
     let hole = range(3 * GIB, 3 * GIB + PAGE_SIZE);
     assert_eq!(refused(hole.start(), hole.end()), PlanError::NotRam { range: hole });
-    assert!(matches!(refused(GIB + 1, GIB + PAGE_SIZE), PlanError::Unaligned { .. }));
 }
 
 #[test]
 fn pages_below_1_mib_move_out() {
     let low = range(0x1000, 0x3000);
     let (layout, moves) = planned(&machine(pc(4 * GIB), RangeSet::from(low)));
-    assert_eq!(layout.displaced, RangeSet::from(low));
+    assert_eq!(layout.displaced(&FrameSet::from(&RangeSet::from(low))).collect::<Vec<_>>(), [low]);
     assert_eq!(moves.iter().map(|m| m.len).sum::<u64>(), low.len());
 }
 
@@ -279,6 +277,8 @@ fn long_runs_stay_whole() {
     let keep = RangeSet::from(range(16 * MIB, 960 * MIB)).subtract(&gaps.collect());
     let m = Machine { reserve_ram: 150 * MIB, staged_bytes: MIB, ..machine(pc(GIB), keep) };
     let (layout, moves) = planned(&m);
-    assert!(layout.displaced.count() > 0);
-    assert!(moves.len() < layout.displaced.count() + 64, "{} moves", moves.len());
+    let runs = displaced(&m, &layout).count();
+    assert!(runs > 0);
+    eprintln!("{} moves of {runs} runs", moves.len());
+    assert!(moves.len() < runs + 64, "{} moves", moves.len());
 }

@@ -3,7 +3,7 @@
 //! The machines are built so that trying all sets is exact: every part is a whole number of
 //! granules long, and 1 MiB to 2 MiB, which no span can have, takes the boot block and the mover.
 
-use physmem::{E820Entry, E820Type, MemoryMap, PAGE_SIZE, PhysRange, RangeSet};
+use physmem::{E820Entry, E820Type, FrameSet, MemoryMap, PAGE_SIZE, PhysRange, RangeSet};
 use plan::{GRANULE, KernelNeeds, LOW_LIMIT, Request, SPAN_HEAD_BYTES, lay_out};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
@@ -52,9 +52,9 @@ impl Small {
     fn moved_by_plan(&self) -> Option<u64> {
         let map = self.map();
         let n = self.granules.len();
-        let keep: RangeSet = (0..n).flat_map(|i| self.kept_in(i).as_slice().to_vec()).collect();
+        let keep: FrameSet = (0..n).flat_map(|i| self.kept_in(i).as_slice().to_vec()).collect();
         let fixed = (0..n).filter(|i| self.fixed >> i & 1 == 1);
-        let fixed: RangeSet = fixed.filter_map(|i| self.kept_in(i).iter().last()).collect();
+        let fixed: FrameSet = fixed.filter_map(|i| self.kept_in(i).iter().last()).collect();
         let request = Request {
             map: &map,
             keep: &keep,
@@ -80,7 +80,7 @@ impl Small {
             stay_price: u64::MAX,
             seed: self.seed,
         };
-        lay_out(&request).ok().map(|layout| layout.displaced.bytes() / PAGE_SIZE)
+        lay_out(&request).ok().map(|layout| layout.figures.displaced / PAGE_SIZE)
     }
 
     /// The fewest pages that any set of granules makes move.

@@ -94,6 +94,29 @@ impl FrameSet {
         }
     }
 
+    /// The pages that `ranges` touch.
+    #[must_use]
+    pub fn intersect(&self, ranges: &RangeSet) -> Self {
+        let mut both = Self::new();
+        for range in ranges.iter() {
+            let (first, end) = pages_of(range);
+            for (number, chunk) in self.chunks_from(first >> CHUNK_SHIFT) {
+                let start = number << CHUNK_SHIFT;
+                if start >= end {
+                    break;
+                }
+                match (masks(first.max(start), end.min(start + CHUNK_PAGES)), chunk) {
+                    (None, chunk) => both.chunks.push((number, chunk.clone())),
+                    (Some(masks), chunk) => {
+                        let words = masks.map(|(i, mask)| (i, chunk.word(i) & mask));
+                        both.change_words(number, words, true);
+                    }
+                }
+            }
+        }
+        both
+    }
+
     /// Whether the set has no page.
     pub fn is_empty(&self) -> bool {
         self.chunks.is_empty()

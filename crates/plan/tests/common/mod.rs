@@ -1,7 +1,10 @@
 //! What must hold of every plan.
 
-use physmem::{E820Entry, E820Type, MemoryMap, PAGE_SIZE, PhysRange, RangeSet};
-use plan::{FOUR_GIB, GRANULE, KernelNeeds, LOW_LIMIT, Layout, MoveRun, Request, SPAN_HEAD_BYTES};
+use physmem::{E820Entry, E820Type, FrameSet, MemoryMap, PAGE_SIZE, PhysRange, RangeSet};
+use plan::{
+    FOUR_GIB, GRANULE, KernelNeeds, LOW_LIMIT, Layout, MoveRun, PlanError, Request,
+    SPAN_HEAD_BYTES, assign,
+};
 
 pub(crate) const MIB: u64 = 1 << 20;
 
@@ -9,8 +12,8 @@ pub(crate) const MIB: u64 = 1 << 20;
 #[derive(Clone, Debug)]
 pub(crate) struct Machine {
     pub(crate) map: MemoryMap,
-    pub(crate) keep: RangeSet,
-    pub(crate) fixed: RangeSet,
+    pub(crate) keep: FrameSet,
+    pub(crate) fixed: FrameSet,
     pub(crate) avoid: RangeSet,
     pub(crate) staged_bytes: u64,
     pub(crate) init_size: u64,
@@ -118,13 +121,14 @@ pub(crate) fn check(machine: &Machine, layout: &Layout) {
 
     // Displaced is just what cannot stay; in-place pages can.
     let heads = heads(layout);
-    let stays = m.keep.intersect(&spans).subtract(&heads);
-    assert_eq!(layout.displaced, m.keep.subtract(&stays));
-    assert!(layout.displaced.intersect(&m.fixed).is_empty());
+    let (kept, displaced) = (ranges(&m.keep), displaced(m, layout));
+    let stays = kept.intersect(&spans).subtract(&heads);
+    assert_eq!(displaced, kept.subtract(&stays));
+    assert!(displaced.intersect(&ranges(&m.fixed)).is_empty());
     assert!(heads.intersect(&m.avoid).is_empty());
 
     let f = layout.figures;
-    assert_eq!((f.kept, f.displaced), (m.keep.bytes(), layout.displaced.bytes()));
+    assert_eq!((f.kept, f.displaced), (m.keep.bytes(), displaced.bytes()));
     assert_eq!(f.waste + f.kept + heads.bytes(), spans.bytes());
     assert_eq!(f.ram + spans.bytes(), total);
     assert!(f.returnable <= spans.bytes());
@@ -142,6 +146,26 @@ pub(crate) fn check(machine: &Machine, layout: &Layout) {
     assert_eq!(layout.region_blocks(), block);
     assert_eq!(layout.phys_of_block(block), None);
     assert_eq!(layout.region_block_of(layout.window.start()), None);
+}
+
+/// A set of page frames as ranges.
+pub(crate) fn ranges(frames: &FrameSet) -> RangeSet {
+    frames.iter().collect()
+}
+
+pub(crate) fn displaced(machine: &Machine, layout: &Layout) -> RangeSet {
+    layout.displaced(&machine.keep).collect()
+}
+
+/// All moves, as they come.
+pub(crate) fn moves(
+    machine: &Machine,
+    layout: &Layout,
+    staged: &RangeSet,
+) -> Result<Vec<MoveRun>, PlanError> {
+    let mut moves = Vec::new();
+    assign(layout, &machine.keep, &FrameSet::from(staged), |m| moves.push(m))?;
+    Ok(moves)
 }
 
 /// The heads of all spans.
@@ -162,12 +186,12 @@ pub(crate) fn check_moves(
     let (sources, targets): (RangeSet, RangeSet) =
         (moves.iter().map(from).collect(), moves.iter().map(to).collect());
     let bytes: u64 = moves.iter().map(|m| m.len).sum();
-    assert_eq!(sources, layout.displaced);
+    assert_eq!(sources, displaced(machine, layout));
     assert_eq!((sources.bytes(), targets.bytes()), (bytes, bytes), "nothing twice");
     let spans: RangeSet = layout.spans.iter().copied().collect();
     assert!(targets.subtract(&spans).is_empty());
     let parts: RangeSet = [layout.window, layout.boot_block, layout.mover].into_iter().collect();
-    for taken in [&machine.keep, &machine.avoid, staged, &heads(layout), &parts] {
+    for taken in [&ranges(&machine.keep), &machine.avoid, staged, &heads(layout), &parts] {
         assert!(targets.intersect(taken).is_empty());
     }
 }

@@ -1,7 +1,7 @@
 //! Random machines.
 
 use crate::common::{MIB, Machine, map, range};
-use physmem::{E820Type, MemoryMap, PAGE_SIZE, PhysRange, RangeSet};
+use physmem::{E820Type, FrameSet, MemoryMap, PAGE_SIZE, PhysRange, RangeSet};
 use plan::{FOUR_GIB, GRANULE, LOW_LIMIT};
 use proptest::prelude::*;
 
@@ -94,7 +94,7 @@ pub(crate) fn machines() -> impl Strategy<Value = Machine> {
                 fixed: keep.iter().skip(3).step_by(7).take(fixed).collect(),
                 avoid: avoid.iter().take(avoided).filter_map(|r| few(r).ok()).collect(),
                 map,
-                keep,
+                keep: FrameSet::from(&keep),
                 staged_bytes: staged * PAGE_SIZE,
                 init_size: init * MIB + 0x123,
                 can_be_above_4g,
