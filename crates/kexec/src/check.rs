@@ -17,7 +17,7 @@
 
 use crate::moves::Moves;
 use mover_abi::Move;
-use physmem::{E820Type, MemoryMap, PAGE_SIZE, PhysRange, RangeSet};
+use physmem::{E820Type, FrameSet, MemoryMap, PAGE_SIZE, PhysRange, RangeSet};
 use std::collections::BinaryHeap;
 use std::fmt;
 
@@ -30,7 +30,7 @@ pub struct Scene<'a> {
     /// The next kernel's memory map.
     pub map: &'a MemoryMap,
     /// Preserved pages that keep their place.
-    pub kept: &'a RangeSet,
+    pub kept: &'a FrameSet,
     /// The pages of the move list.
     pub list_pages: &'a RangeSet,
     /// The mover segment.
@@ -195,22 +195,22 @@ impl Scene<'_> {
         ram: &RangeSet,
         memory: &RangeSet,
     ) -> Result<(), Unsafe> {
-        let outside = |set: &RangeSet, of: &RangeSet| set.subtract(of).iter().next();
         let misplaced = |what, at, why| Err(Unsafe::Misplaced { what, at, why });
-        if let Some(at) = outside(self.kept, spans) {
+        if let Some(at) = spans.complement().iter().find_map(|gap| self.kept.first_overlap(gap)) {
             return misplaced(
                 Untouchable::Kept,
                 at,
                 "not in a span, the next kernel would use them",
             );
         }
-        if let Some(at) = outside(self.list_pages, memory) {
+        if let Some(at) = self.list_pages.subtract(memory).iter().next() {
             return misplaced(Untouchable::ListPage, at, "not in known memory above 1 MiB");
         }
-        for (what, set) in
-            [(Untouchable::Kept, self.kept), (Untouchable::ListPage, self.list_pages)]
-        {
-            if let Some(at) = set.first_overlap(self.mover) {
+        for (what, hit) in [
+            (Untouchable::Kept, self.kept.first_overlap(self.mover)),
+            (Untouchable::ListPage, self.list_pages.first_overlap(self.mover)),
+        ] {
+            if let Some(at) = hit {
                 return misplaced(what, at, "under the mover segment, which is written first");
             }
         }

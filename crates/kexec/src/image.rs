@@ -78,7 +78,7 @@ mod tests {
     use super::*;
     use crate::identity::{Identity, Paging, reach};
     use crate::mover_segment::Orders;
-    use physmem::{MemoryMap, RangeSet};
+    use physmem::{FrameSet, MemoryMap, RangeSet};
 
     const MIB: u64 = 1 << 20;
 
@@ -104,7 +104,7 @@ mod tests {
         let mover = MoverSegment::at(128 * MIB, &identity, orders).unwrap();
         let scene = Scene {
             map: &small_map,
-            kept: &none,
+            kept: &FrameSet::new(),
             list_pages: &none,
             mover: mover.range(),
             window: range(16 * MIB, 64 * MIB),
@@ -119,7 +119,7 @@ mod tests {
         assert!(matches!(unmapped, LoadError::Unmapped(at) if at.start() == 256 * MIB));
         let elsewhere = check(Scene { mover: range(100 * MIB, 4096), ..scene }).unwrap_err();
         assert!(matches!(elsewhere, LoadError::MoverElsewhere { .. }));
-        let kept = RangeSet::from(range(8 * MIB, 4096));
+        let kept = [range(8 * MIB, 4096)].into_iter().collect();
         let lost = check(Scene { kept: &kept, ..scene }).unwrap_err();
         assert!(matches!(lost, LoadError::Unsafe(_)));
     }

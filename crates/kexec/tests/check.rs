@@ -3,7 +3,7 @@
 use kexec::check::{Unsafe, Untouchable};
 use kexec::{Moves, Scene};
 use mover_abi::Move;
-use physmem::{E820Type, MemoryMap, PhysRange, RangeSet};
+use physmem::{E820Type, FrameSet, MemoryMap, PhysRange, RangeSet};
 use proptest::prelude::*;
 
 const PAGE: u64 = 4096;
@@ -58,7 +58,7 @@ fn check_with(
     change: impl FnOnce(&mut Scene<'_>),
 ) -> Result<(), Unsafe> {
     let set = |pages_: &[usize]| -> RangeSet { pages_.iter().map(|&p| pages(p, 1)).collect() };
-    let (map, kept, list_pages) = (map(), set(kept), set(list));
+    let (map, kept, list_pages) = (map(), FrameSet::from(&set(kept)), set(list));
     let (mover, window, payload) = (pages(MOVER, 1), pages(0, 4), pages(0, 2));
     let mut scene =
         Scene { map: &map, kept: &kept, list_pages: &list_pages, mover, window, payload };

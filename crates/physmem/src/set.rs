@@ -1,6 +1,6 @@
 //! Sets of physical addresses, as sorted disjoint ranges.
 
-use crate::PhysRange;
+use crate::{ADDRESS_LIMIT, PhysRange};
 
 /// A set of physical addresses: sorted, disjoint ranges with a gap between any two.
 ///
@@ -134,6 +134,12 @@ impl RangeSet {
         Self { ranges }
     }
 
+    /// All addresses below [`ADDRESS_LIMIT`](crate::ADDRESS_LIMIT) that are not in this set.
+    #[must_use]
+    pub fn complement(&self) -> Self {
+        PhysRange::new(0, ADDRESS_LIMIT).into_iter().collect::<Self>().subtract(self)
+    }
+
     /// The ranges of the set shrunk to multiples of `align`, a power of two; what is too small
     /// vanishes.
     #[must_use]
@@ -219,6 +225,7 @@ mod tests {
                 prop_assert_eq!(u.contains(x), ma || mb);
                 prop_assert_eq!(i.contains(x), ma && mb);
                 prop_assert_eq!(s.contains(x), ma && !mb);
+                prop_assert_eq!(sa.complement().contains(x), !ma);
             }
             prop_assert_eq!(u.bytes() + i.bytes(), sa.bytes() + sb.bytes());
         }

@@ -6,7 +6,7 @@
 
 use crate::pagemap::{Frame, Pagemap};
 use crate::sys::{Access, FileMap, PageRefs};
-use physmem::{PAGE_BYTES, PAGE_SIZE, PhysRange, RangeSet};
+use physmem::{FrameSet, PAGE_BYTES, PAGE_SIZE, PhysRange, RangeSet};
 use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 use std::io;
 use std::os::fd::AsFd;
@@ -68,7 +68,7 @@ impl Staging {
     }
 
     /// The page frames that staged bytes lie in or may come to lie in.
-    pub(crate) fn frames(&self) -> RangeSet {
+    pub(crate) fn frames(&self) -> FrameSet {
         self.pages.iter().filter_map(|p| PhysRange::from_pfn(p.pfn, 1).ok()).collect()
     }
 

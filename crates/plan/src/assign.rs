@@ -40,7 +40,7 @@ pub fn assign(
     staged: &FrameSet,
     each: impl FnMut(MoveRun),
 ) -> Result<(), PlanError> {
-    let left = keep.intersect(&layout.leaving);
+    let left = layout.displaced(keep);
     let Some(last_class) = (left.bytes() / PAGE_SIZE).checked_ilog2() else { return Ok(()) };
     let mut free = layout.destinations(keep);
     free.remove_all(staged);

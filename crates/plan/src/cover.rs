@@ -55,7 +55,7 @@ pub(crate) fn cover(stretches: &[Stretch], limits: Limits) -> Result<RangeSet, N
     if fits.bytes() > limits.budget {
         return Err(NoCover::Bytes(fits.bytes()));
     }
-    while high - low > low >> 24 && limits.budget - fits.bytes() > limits.budget / 2048 {
+    while high - low > (low >> 24).max(1) && limits.budget - fits.bytes() > limits.budget / 2048 {
         let cost = low + (high - low) / 2;
         let set = runs(cost)?;
         if set.bytes() > limits.budget {

@@ -3,7 +3,7 @@
 use crate::ground::Ground;
 use crate::layout::{Figures, Layout, first_blocks};
 use crate::place::{Placed, place, place_mover};
-use crate::stretch::{below_4g, complement};
+use crate::stretch::below_4g;
 use crate::tidy::returnable;
 use crate::{Part, PlanError, Request};
 use physmem::{PAGE_SIZE, PhysRange, RangeSet};
@@ -33,7 +33,8 @@ fn finish(ground: &Ground<'_>, placed: &Placed, mover: PhysRange) -> Result<Layo
     let first = spans.first().ok_or_else(|| ground.no_head(set))?;
     let head =
         PhysRange::from_len(first.start(), ground.head_len(0)).map_err(|_| ground.no_head(set))?;
-    let leaving = complement(&set.subtract(&heads));
+    let stays = set.subtract(&heads);
+    let leaving = stays.complement();
     let stuck: RangeSet = leaving.iter().flat_map(|range| r.fixed.within(range)).collect();
     if !stuck.is_empty() {
         return Err(PlanError::FixedMustMove { ranges: stuck });
@@ -58,7 +59,7 @@ fn finish(ground: &Ground<'_>, placed: &Placed, mover: PhysRange) -> Result<Layo
         boot_block: part(Part::BootBlock)?,
         mover,
         low_ram: placed.part(Part::LowRam),
-        leaving,
+        stays,
         figures,
         first_blocks: first_blocks(&spans),
         avoid: r.avoid.align_outward(PAGE_SIZE),

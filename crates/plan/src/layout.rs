@@ -21,8 +21,8 @@ pub struct Layout {
     pub low_ram: Option<PhysRange>,
     /// What came of it.
     pub figures: Figures,
-    /// All addresses at which no kept page can stay.
-    pub(crate) leaving: RangeSet,
+    /// The addresses at which kept pages stay.
+    pub(crate) stays: RangeSet,
     /// Region block number of each span's first block.
     pub(crate) first_blocks: Vec<u64>,
     /// Pages that no move may write, as the request had them.
@@ -50,9 +50,14 @@ pub struct Figures {
 }
 
 impl Layout {
-    /// The kept pages that must move, ascending.
-    pub fn displaced<'a>(&'a self, keep: &'a FrameSet) -> impl Iterator<Item = PhysRange> + 'a {
-        self.leaving.iter().flat_map(|range| keep.within(range))
+    /// The kept pages that stay where they are.
+    pub fn in_place(&self, keep: &FrameSet) -> FrameSet {
+        keep.intersect(&self.stays)
+    }
+
+    /// The kept pages that must move.
+    pub fn displaced(&self, keep: &FrameSet) -> FrameSet {
+        keep.intersect(&self.stays.complement())
     }
 
     /// The next kernel's memory map: each span an entry of its own in what was RAM.

@@ -13,7 +13,7 @@
 use crate::ground::{Ground, Spans};
 use crate::joint::joint;
 use crate::rng::Rng;
-use crate::stretch::{Stretch, complement, kept_pages, open_ground, stretches, without};
+use crate::stretch::{Stretch, kept_pages, open_ground, stretches, without};
 use crate::tidy::tidy;
 use crate::wish::{Wish, best_fit, fit_all, reach, usable, wishes};
 use crate::{GRANULE, Part, PlanError};
@@ -46,7 +46,7 @@ impl Placed {
 /// Spans, and places beside them.
 pub(crate) fn place(ground: &Ground<'_>) -> Result<Placed, PlanError> {
     let r = ground.request;
-    let closed = complement(&open_ground(r));
+    let closed = open_ground(r).complement();
     if closed.iter().any(|range| r.fixed.overlaps(range)) {
         let ranges = closed.iter().flat_map(|range| r.fixed.within(range)).collect();
         return Err(PlanError::FixedMustMove { ranges });

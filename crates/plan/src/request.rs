@@ -1,6 +1,5 @@
 //! What a plan is asked for.
 
-use crate::stretch::complement;
 use crate::{GRANULE, PlanError};
 use physmem::{FrameSet, MemoryMap, PAGE_SIZE, RangeSet};
 
@@ -111,7 +110,7 @@ impl Request<'_> {
         if ram.bytes() > RAM_LIMIT {
             return wrong("map", ram.bytes(), "at most 64 TiB of RAM");
         }
-        if let Some(range) = complement(&ram).iter().find_map(|gap| self.keep.first_overlap(gap)) {
+        if let Some(range) = ram.complement().iter().find_map(|gap| self.keep.first_overlap(gap)) {
             return Err(PlanError::NotRam { range });
         }
         match self.fixed.iter().find(|&range| !self.keep.contains_range(range)) {

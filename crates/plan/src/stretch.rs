@@ -11,7 +11,7 @@
 //! ```
 
 use crate::{FOUR_GIB, GRANULE, LOW_LIMIT, Request};
-use physmem::{ADDRESS_LIMIT, Cursor, PAGE_SIZE, PhysRange, RangeSet};
+use physmem::{Cursor, PAGE_SIZE, PhysRange, RangeSet};
 
 /// Neighbouring granules, equally full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,11 +35,6 @@ impl Stretch {
 pub(crate) fn open_ground(request: &Request<'_>) -> RangeSet {
     let low: RangeSet = PhysRange::new(0, LOW_LIMIT).into_iter().collect();
     request.map.ram().subtract(&low).align_inward(GRANULE)
-}
-
-/// All addresses that are not in `set`.
-pub(crate) fn complement(set: &RangeSet) -> RangeSet {
-    PhysRange::new(0, ADDRESS_LIMIT).into_iter().collect::<RangeSet>().subtract(set)
 }
 
 /// The stretches of all granules that may be in a span, ascending.

@@ -5,7 +5,7 @@
 //! | `census` | hold and census of a file on tmpfs | here, in a process of its own |
 //! | `copy` | the mover's copying instruction beside `memcpy` | here, in a process of its own |
 //! | `compose-files`, `compose-large` | region filesystems for synthetic trees | here, in a process of its own |
-//! | `plan` | spans and moves for a synthetic host | here, in a process of its own |
+//! | `plan` | spans and moves for synthetic hosts | here, in a process of its own each |
 //! | `kexec` | blackout and load time beside kexec-tools' | in a virtual machine |
 //!
 //! Every group is measured several times over; a row shows the median. Native figures are processor
@@ -55,6 +55,9 @@ pub(crate) struct Args {
     /// Measure a group once, here, and print its figures as JSON
     #[arg(long, hide = true)]
     once: bool,
+    /// Which of the synthetic hosts to plan for
+    #[arg(long, hide = true, default_value_t = 0)]
+    host: usize,
     /// Measure these only
     #[arg(value_enum)]
     groups: Vec<Group>,
@@ -76,7 +79,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         return run_optimised();
     }
     if args.once {
-        println!("{}", serde_json::to_string(&figures_of(&args.groups)?)?);
+        println!("{}", serde_json::to_string(&figures_of(&args.groups, args.host)?)?);
         return Ok(());
     }
     let groups = if args.groups.is_empty() { Group::value_variants() } else { &args.groups };
@@ -121,21 +124,35 @@ fn run_optimised() -> Result<()> {
 fn measure(group: Group, quick: bool) -> Result<Vec<Row>> {
     let name = group.name();
     let runs = |most| if quick { 1 } else { most };
-    if group != Group::Kexec {
-        return figure::repeat(&name, runs(NATIVE_RUNS), || once::in_child(&name));
+    match group {
+        Group::Kexec => {}
+        Group::Plan => return plans(&name, runs(NATIVE_RUNS)),
+        _ => return figure::repeat(&name, runs(NATIVE_RUNS), || once::in_child(&name, &[])),
     }
     let bed = Testbed::prepare(false, &|step| eprintln!("testbed: {step}"))?;
     figure::repeat(&name, runs(VM_RUNS), || blackout::measure(&bed))
 }
 
+/// One row for each figure of each synthetic host, then how they grow.
+fn plans(name: &str, runs: usize) -> Result<Vec<Row>> {
+    let host = |number: usize| {
+        let number = number.to_string();
+        figure::repeat(name, runs, || once::in_child(name, &["--host", &number]))
+    };
+    let rows: Vec<_> = (0..planning::HOSTS).map(host).collect::<Result<_>>()?;
+    let mut rows = rows.concat();
+    rows.extend(planning::growth(&rows));
+    Ok(rows)
+}
+
 /// One native run, in this process.
-fn figures_of(groups: &[Group]) -> Result<Vec<Figure>> {
+fn figures_of(groups: &[Group], host: usize) -> Result<Vec<Figure>> {
     match groups {
         [Group::Census] => census::measure(),
         [Group::Copy] => Ok(copy::measure()),
         [Group::ComposeFiles] => compose::files(),
         [Group::ComposeLarge] => compose::large(),
-        [Group::Plan] => planning::measure(),
+        [Group::Plan] => planning::measure(host),
         _ => anyhow::bail!("--once goes with one native group"),
     }
 }

@@ -11,9 +11,10 @@ use super::figure::Figure;
 use super::machine::{field, read};
 
 /// Measures a native group once, in a fresh process.
-pub(super) fn in_child(group: &str) -> Result<Vec<Figure>> {
+pub(super) fn in_child(group: &str, more: &[&str]) -> Result<Vec<Figure>> {
     let output = Command::new(std::env::current_exe()?)
         .args(["bench", "--once", group])
+        .args(more)
         .stderr(Stdio::inherit())
         .output()
         .context("start the benchmark's own program")?;

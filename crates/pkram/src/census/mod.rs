@@ -20,7 +20,7 @@ pub use hold::{Held, Hold, Manner, hold};
 pub use look::Change;
 
 use crate::nodes::Save;
-use physmem::{PAGE_SIZE, PhysRange, RangeSet};
+use physmem::{FrameSet, PAGE_SIZE, PhysRange};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -107,7 +107,7 @@ pub enum CensusError {
 
 impl Census {
     /// All page frames that the files lie in.
-    pub fn frames(&self) -> RangeSet {
+    pub fn frames(&self) -> FrameSet {
         let extents = self.files.iter().flat_map(|f| &f.extents);
         extents.filter_map(|e| PhysRange::from_pfn(e.pfn, e.len).ok()).collect()
     }

@@ -14,7 +14,7 @@ use crate::nodes::Save;
 use crate::progress::Progress;
 use crate::staging::{Staging, StagingError};
 use kexec::{Boot, BzImage};
-use physmem::{ADDRESS_LIMIT, E820Type, MemoryMap, PAGE_SIZE, PhysRange, RangeSet};
+use physmem::{ADDRESS_LIMIT, E820Type, FrameSet, MemoryMap, PAGE_SIZE, PhysRange, RangeSet};
 use plan::{KernelNeeds, Layout, MoveRun, PlanError, Request, assign, lay_out};
 use regionfs::{ComposeError, FileExtent, Geometry, RegionImage, Timestamp};
 use std::io;
@@ -47,7 +47,7 @@ pub(super) struct Work<'a> {
     pub(super) next: &'a NextKernel,
     pub(super) kernel: &'a BzImage<'a>,
     pub(super) map: &'a MemoryMap,
-    pub(super) keep: &'a RangeSet,
+    pub(super) keep: &'a FrameSet,
     pub(super) boot: Boot<'a>,
     pub(super) mover_bytes: u64,
     pub(super) seed: u64,
@@ -122,7 +122,7 @@ impl Work<'_> {
         )?;
         self.progress.advance(1);
 
-        let displaced = layout.displaced.bytes() / PAGE_SIZE;
+        let displaced = layout.figures.displaced / PAGE_SIZE;
         let staged = pages_bound(content, displaced) * PAGE_SIZE;
         // Asking for more than there is wakes the OOM killer, which may hit the sources' owner.
         let available = machine::meminfo("MemAvailable")?;
@@ -131,7 +131,9 @@ impl Work<'_> {
             return Err(StagingError::Memory { need: staged, source }.into());
         }
         let mut staging = Staging::new(staged, &forbidden(&layout))?;
-        let moves = assign(&layout, self.keep, &staging.frames())?;
+        let mut moves = Vec::new();
+        assign(&layout, self.keep, &staging.frames(), |m| moves.push(m))?;
+        moves.sort_unstable();
         self.progress.advance(1);
 
         let heads = self.span_heads(&layout);
@@ -188,15 +190,16 @@ impl Work<'_> {
     }
 
     fn request(&self, head_blocks: u64, staged_bytes: u64) -> Result<Request<'_>, SaveError> {
-        static NONE: RangeSet = RangeSet::new();
+        static NO_FRAMES: FrameSet = FrameSet::new();
+        static NO_RANGES: RangeSet = RangeSet::new();
         let ram = self.map.ram().bytes();
         let initrd_bytes = self.next.initrd_len();
         let reserve = default_reserve(ram, initrd_bytes, self.kernel.init_size());
         Ok(Request {
             map: self.map,
             keep: self.keep,
-            fixed: &NONE,
-            avoid: &NONE,
+            fixed: &NO_FRAMES,
+            avoid: &NO_RANGES,
             kernel: KernelNeeds {
                 init_size: self.kernel.init_size(),
                 alignment: self.kernel.kernel_alignment(),

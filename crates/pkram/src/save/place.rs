@@ -9,13 +9,12 @@ use regionfs::FileExtent;
 pub(super) struct Places<'a> {
     layout: &'a Layout,
     /// By source address.
-    moves: Vec<MoveRun>,
+    moves: &'a [MoveRun],
 }
 
 impl<'a> Places<'a> {
-    pub(super) fn new(layout: &'a Layout, moves: &[MoveRun]) -> Self {
-        let mut moves = moves.to_vec();
-        moves.sort_unstable_by_key(|m| m.from);
+    /// `moves` ascend by source.
+    pub(super) fn new(layout: &'a Layout, moves: &'a [MoveRun]) -> Self {
         Self { layout, moves }
     }
 

@@ -19,7 +19,7 @@ use kexec::identity::{Identity, reach};
 use kexec::mover_segment::Orders;
 use kexec::preflight::obstacles;
 use kexec::{Boot, BzImage, MoverSegment};
-use physmem::{E820Type, PAGE_SIZE, PhysRange, RangeSet};
+use physmem::{E820Type, PAGE_SIZE, PhysRange};
 use std::path::Path;
 use uuid::Uuid;
 
@@ -110,8 +110,9 @@ pub fn prepare(
         serial_port: Some(COM1),
     };
     let mover = MoverSegment::at(drawn.layout.mover.start(), &identity, orders)?;
-    let displaced: RangeSet =
-        drawn.moves.iter().filter_map(|m| PhysRange::from_len(m.from, m.len).ok()).collect();
+    // Regions of earlier generations are kept as well.
+    let mut kept = drawn.layout.in_place(&keep);
+    kept.extend(map.of_type(E820Type::Pram).iter());
     let payload_len = (kernel.payload().len() as u64).next_multiple_of(PAGE_SIZE);
     let payload = PhysRange::from_len(drawn.layout.window.start(), payload_len)
         .map_err(|source| SaveError::BootBlock(source.into()))?;
@@ -119,8 +120,7 @@ pub fn prepare(
         Handover { start_tsc: clock.tsc, held_tsc: held, composed_tsc: composed, ..handover };
     let prepared = Prepared {
         next_map: drawn.layout.next_map(&map),
-        // Regions of earlier generations are kept as well.
-        kept: keep.subtract(&displaced).union(&map.of_type(E820Type::Pram)),
+        kept,
         handover_offset: drawn.timeline + TIMELINE_BYTES as u64 - drawn.boot_block.start(),
         layout: drawn.layout,
         moves: drawn.moves,

@@ -11,7 +11,7 @@ use crate::progress::Progress;
 use crate::staging::Staging;
 use crate::sys::tsc;
 use kexec::{KexecImage, MoverSegment, Scene};
-use physmem::{MemoryMap, PhysRange, RangeSet};
+use physmem::{FrameSet, MemoryMap, PhysRange};
 use plan::{Layout, MoveRun};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use uuid::Uuid;
@@ -25,7 +25,7 @@ pub struct Prepared {
     pub census: Census,
     /// Where everything goes.
     pub layout: Layout,
-    /// The moves of preserved pages.
+    /// The moves of preserved pages, ascending by source.
     pub moves: Vec<MoveRun>,
     /// What the region will say about itself.
     pub manifest: Manifest,
@@ -43,7 +43,7 @@ pub struct Prepared {
     /// Where in the boot block the record begins.
     pub(super) handover_offset: u64,
     pub(super) next_map: MemoryMap,
-    pub(super) kept: RangeSet,
+    pub(super) kept: FrameSet,
     pub(super) payload: PhysRange,
     pub(super) clock: Clock,
     pub(super) loaded: bool,

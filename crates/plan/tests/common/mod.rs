@@ -154,7 +154,7 @@ pub(crate) fn ranges(frames: &FrameSet) -> RangeSet {
 }
 
 pub(crate) fn displaced(machine: &Machine, layout: &Layout) -> RangeSet {
-    layout.displaced(&machine.keep).collect()
+    ranges(&layout.displaced(&machine.keep))
 }
 
 /// All moves, as they come.
