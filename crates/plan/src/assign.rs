@@ -1,6 +1,6 @@
 //! Where each displaced page goes.
 //!
-//! Long runs first, in classes of length by powers of two, so that they stay contiguous as long as
+//! Huge pages have their places from the layout. Of the rest, long runs come first, in classes of length by powers of two, so that they stay contiguous as long as
 //! there is room. Twice in each class the displaced pages and the free ones are walked from the
 //! lowest up:
 //!
@@ -26,7 +26,8 @@ pub struct MoveRun {
     pub len: u64,
 }
 
-/// Finds a destination for each displaced page and hands the moves to `each`. No destination is
+/// Finds a destination for each displaced page and hands the moves to `each`; a displaced huge page
+/// goes as a whole to where it is as aligned. No destination is
 /// kept, staged, to be avoided, in a head or in the mover segment, so that moves may be done in any
 /// order.
 ///
@@ -38,15 +39,19 @@ pub fn assign(
     layout: &Layout,
     keep: &FrameSet,
     staged: &FrameSet,
-    each: impl FnMut(MoveRun),
+    mut each: impl FnMut(MoveRun),
 ) -> Result<(), PlanError> {
-    let left = layout.displaced(keep);
-    let Some(last_class) = (left.bytes() / PAGE_SIZE).checked_ilog2() else { return Ok(()) };
+    let mut left = layout.displaced(keep);
+    for unit in &layout.berths {
+        PhysRange::from_len(unit.from, unit.len).into_iter().for_each(|range| left.remove(range));
+    }
     let mut free = layout.destinations(keep);
     free.remove_all(staged);
     if let Some(missing) = left.bytes().checked_sub(free.bytes()).filter(|&m| m > 0) {
         return Err(PlanError::NoDestination { missing });
     }
+    layout.berths.iter().copied().for_each(&mut each);
+    let Some(last_class) = (left.bytes() / PAGE_SIZE).checked_ilog2() else { return Ok(()) };
     let mut pour = Pour { left, free, each, last: None };
     for class in (1..=last_class).rev() {
         pour.whole(1 << class);
@@ -58,12 +63,13 @@ pub fn assign(
 }
 
 impl Layout {
-    /// The pages that moves may write, if nothing is staged there.
+    /// The pages that moves may write, if nothing is staged there, but for berths.
     pub fn destinations(&self, keep: &FrameSet) -> FrameSet {
         let later = self.spans.iter().skip(1);
         let heads = later.filter_map(|s| PhysRange::from_len(s.start(), SPAN_HEAD_BYTES).ok());
         let spans: RangeSet = self.spans.iter().copied().collect();
         let taken: RangeSet = heads.chain([self.head, self.mover]).collect();
+        let taken = taken.union(&self.berths());
         let mut free = FrameSet::from(&spans.subtract(&taken).subtract(&self.avoid));
         free.remove_all(keep);
         free

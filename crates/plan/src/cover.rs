@@ -9,9 +9,10 @@
 //! price high enough: ######..####..#####           2 left: the densest neighbours come
 //! ```
 
-use crate::GRANULE;
-use crate::runs::{PAGE_GAIN, best_runs};
-use crate::stretch::{Stretch, ground, kept_pages, within};
+use crate::nodes::Nodes;
+use crate::runs::{PAGE_GAIN, Price, best_runs};
+use crate::stretch::{Stretch, cost_of, ground, within};
+use crate::{GRANULE, HUGE_PRICE};
 use physmem::{PAGE_SIZE, PhysRange, RangeSet};
 
 /// How many pieces may be tried to fill a budget. Each costs a look at all stretches, so that
@@ -20,15 +21,52 @@ fn tries(stretches: &[Stretch]) -> usize {
     ((4 << 20) / (stretches.len() + 1)).clamp(16, 64)
 }
 
+/// What moving a granule full of pages costs, in gain.
+const FULL_PRICE: i64 = PAGE_GAIN << (GRANULE / PAGE_SIZE).ilog2();
+
 /// What a cover has to obey.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Limits {
+pub(crate) struct Limits<'a> {
     /// Bytes that spans may have in total, a multiple of [`GRANULE`].
     pub(crate) budget: u64,
     /// How many spans there may be.
     pub(crate) spans: usize,
     /// See [`Request::stay_price`](crate::Request::stay_price).
     pub(crate) stay_price: u64,
+    /// See [`Request::span_price`](crate::Request::span_price).
+    pub(crate) span_price: u64,
+    /// Borders between spans, and budgets of their own.
+    pub(crate) nodes: &'a Nodes,
+}
+
+impl Limits<'_> {
+    /// How many bytes more spans may have where `range` is, which is on one node.
+    pub(crate) fn room(&self, set: &RangeSet, range: PhysRange) -> u64 {
+        let left = self.budget.saturating_sub(set.bytes());
+        left.min(self.nodes.room(set, range)) & !(GRANULE - 1)
+    }
+
+    /// Whether there may be one span more.
+    fn may_add(&self, set: &RangeSet) -> bool {
+        self.nodes.count(set) < self.spans
+    }
+
+    /// What covering a granule costs at least, in gain.
+    pub(crate) fn granule_price(&self) -> i64 {
+        let full = u64::try_from(FULL_PRICE).unwrap_or(u64::MAX);
+        i64::try_from(full / self.stay_price).unwrap_or(FULL_PRICE).max(1)
+    }
+
+    /// What a span costs, in gain.
+    pub(crate) fn run_price(&self) -> i64 {
+        let granules = i64::try_from(self.span_price / GRANULE).unwrap_or(i64::MAX);
+        granules.saturating_mul(self.granule_price()).min(1 << 60)
+    }
+
+    /// Whether so much moving saved is worth so much memory.
+    fn worth(&self, cost: u64, bytes: u64) -> bool {
+        u128::from(cost) * u128::from(PAGE_SIZE) * u128::from(self.stay_price) > u128::from(bytes)
+    }
 }
 
 /// Why there is no cover.
@@ -40,17 +78,34 @@ pub(crate) enum NoCover {
     Bytes(u64),
 }
 
-/// The granules to cover.
-pub(crate) fn cover(stretches: &[Stretch], limits: Limits) -> Result<RangeSet, NoCover> {
-    let runs = |cost| best_runs(stretches, cost, limits.spans).ok_or(NoCover::Spans);
-    let full_price = PAGE_GAIN * i64::try_from(GRANULE / PAGE_SIZE).unwrap_or(i64::MAX);
-    let full = u64::try_from(full_price).unwrap_or(u64::MAX);
-    let mut low = i64::try_from(full / limits.stay_price).unwrap_or(full_price).max(1);
+/// The granules to cover. A node of which they take more than they may is covered anew by itself,
+/// if it can be, and others get what that leaves.
+pub(crate) fn cover(stretches: &[Stretch], limits: Limits<'_>) -> Result<RangeSet, NoCover> {
+    let mut set = cover_all(stretches, limits)?;
+    let overfull = limits.nodes.overfull(&set);
+    for (memory, budget) in &overfull {
+        let own: Vec<_> = memory.iter().flat_map(|range| within(stretches, range)).collect();
+        let spans = limits.nodes.count(&set.intersect(memory));
+        let less = Limits { budget: budget & !(GRANULE - 1), spans, ..limits };
+        if let Ok(fewer) = cover_all(&own, less) {
+            set = set.subtract(memory).union(&fewer);
+        }
+    }
+    if overfull.is_empty() { Ok(set) } else { Ok(fill(stretches, set, limits)) }
+}
+
+/// The granules to cover, were there but one node.
+fn cover_all(stretches: &[Stretch], limits: Limits<'_>) -> Result<RangeSet, NoCover> {
+    let runs = |granule| {
+        let price = Price { granule, run: limits.run_price() };
+        best_runs(stretches, price, limits.spans).ok_or(NoCover::Spans)
+    };
+    let mut low = limits.granule_price();
     let mut over = runs(low)?;
     if over.bytes() <= limits.budget {
         return Ok(over);
     }
-    let mut high = full_price;
+    let mut high = FULL_PRICE * i64::try_from(HUGE_PRICE).unwrap_or(1);
     let mut fits = runs(high)?;
     if fits.bytes() > limits.budget {
         return Err(NoCover::Bytes(fits.bytes()));
@@ -66,7 +121,7 @@ pub(crate) fn cover(stretches: &[Stretch], limits: Limits) -> Result<RangeSet, N
     }
     let grown = fill(stretches, fits, limits);
     Ok(match trim(stretches, over, limits).map(|set| fill(stretches, set, limits)) {
-        Some(cut) if kept_pages(stretches, &cut) > kept_pages(stretches, &grown) => cut,
+        Some(cut) if cost_of(stretches, &cut) > cost_of(stretches, &grown) => cut,
         _ => grown,
     })
 }
@@ -75,14 +130,15 @@ pub(crate) fn cover(stretches: &[Stretch], limits: Limits) -> Result<RangeSet, N
 #[derive(Clone, Copy)]
 struct Piece {
     range: PhysRange,
-    pages: u64,
+    /// What moving what is kept there costs, in pages.
+    cost: u64,
     fixed: bool,
 }
 
 impl Piece {
-    /// Whether it has more kept pages for its length.
+    /// Whether moving it costs more for its length.
     fn denser(&self, other: &Self) -> bool {
-        let (a, b) = (u128::from(self.pages), u128::from(other.pages));
+        let (a, b) = (u128::from(self.cost), u128::from(other.cost));
         a * u128::from(other.range.len()) > b * u128::from(self.range.len())
     }
 }
@@ -94,7 +150,7 @@ fn pieces(
     most: u64,
     from_start: bool,
 ) -> impl Iterator<Item = Piece> {
-    let (mut len, mut pages, mut fixed) = (0, 0, false);
+    let (mut len, mut cost, mut fixed) = (0, 0, false);
     let mut line: Box<dyn Iterator<Item = Stretch>> = if from_start {
         Box::new(within(stretches, range))
     } else {
@@ -104,38 +160,41 @@ fn pieces(
         let s = line.next().filter(|_| len < most)?;
         let part = s.range.len().min(most - len);
         len += part;
-        pages += s.pages * (part / GRANULE);
+        cost += s.cost * (part / GRANULE);
         fixed |= s.fixed;
         let start = if from_start { range.start() } else { range.end() - len };
-        Some(Piece { range: PhysRange::from_len(start, len).ok()?, pages, fixed })
+        Some(Piece { range: PhysRange::from_len(start, len).ok()?, cost, fixed })
     })
 }
 
-/// Adds the densest pieces beside the spans, and new spans, while the budget lasts.
-fn fill(stretches: &[Stretch], mut set: RangeSet, limits: Limits) -> RangeSet {
+/// Adds the densest pieces beside the spans, and new spans, while the budget lasts and they are
+/// worth it.
+fn fill(stretches: &[Stretch], mut set: RangeSet, limits: Limits<'_>) -> RangeSet {
     let all = ground(stretches);
     for _ in 0..tries(stretches) {
-        let left = limits.budget - set.bytes();
-        let may_add = set.count() < limits.spans;
+        let may_add = limits.may_add(&set);
         let mut best: Option<Piece> = None;
-        let mut offer = |p: Piece| {
-            if p.pages > 0 && p.range.len() >= left / 4 && best.is_none_or(|b| p.denser(&b)) {
-                best = Some(p);
+        for gap in limits.nodes.split(&all.subtract(&set)) {
+            let left = limits.room(&set, gap);
+            let mut offer = |p: Piece, more: u64| {
+                let worth = limits.worth(p.cost, p.range.len() + more);
+                if worth && p.range.len() >= left / 4 && best.is_none_or(|b| p.denser(&b)) {
+                    best = Some(p);
+                }
+            };
+            if limits.nodes.goes_on(&set, gap.start()) {
+                pieces(stretches, gap, left, true).for_each(|p| offer(p, 0));
             }
-        };
-        for gap in all.subtract(&set).iter() {
-            if touches_end(&set, gap.start()) {
-                pieces(stretches, gap, left, true).for_each(&mut offer);
-            }
-            if touches_start(&set, gap.end()) {
-                pieces(stretches, gap, left, false).for_each(&mut offer);
+            if limits.nodes.goes_on(&set, gap.end()) {
+                pieces(stretches, gap, left, false).for_each(|p| offer(p, 0));
             }
             if may_add {
-                for s in within(stretches, gap).filter(|s| s.pages > 0) {
+                for s in within(stretches, gap).filter(|s| s.cost > 0) {
                     let len = s.range.len().min(left);
                     let range = PhysRange::from_len(s.range.start(), len);
-                    let pages = s.pages * (len / GRANULE);
-                    range.into_iter().for_each(|range| offer(Piece { range, pages, fixed: false }));
+                    let cost = s.cost * (len / GRANULE);
+                    let piece = range.map(|range| Piece { range, cost, fixed: false });
+                    piece.into_iter().for_each(|p| offer(p, limits.span_price));
                 }
             }
         }
@@ -148,7 +207,7 @@ fn fill(stretches: &[Stretch], mut set: RangeSet, limits: Limits) -> RangeSet {
 }
 
 /// Takes the sparsest pieces from the ends of spans, until the budget is kept.
-fn trim(stretches: &[Stretch], mut set: RangeSet, limits: Limits) -> Option<RangeSet> {
+fn trim(stretches: &[Stretch], mut set: RangeSet, limits: Limits<'_>) -> Option<RangeSet> {
     let tries = tries(stretches);
     for round in 0..tries {
         let over = set.bytes().saturating_sub(limits.budget);
@@ -158,7 +217,7 @@ fn trim(stretches: &[Stretch], mut set: RangeSet, limits: Limits) -> Option<Rang
         // Small cuts are better, but come to no end.
         let least = if round < tries / 2 { over / 4 } else { over };
         let mut best: Option<Piece> = None;
-        for span in set.iter() {
+        for span in limits.nodes.split(&set) {
             for from_start in [true, false] {
                 let cuts = pieces(stretches, span, over, from_start).take_while(|p| !p.fixed);
                 for p in cuts.filter(|p| p.range.len() >= least || p.range == span) {
@@ -173,53 +232,36 @@ fn trim(stretches: &[Stretch], mut set: RangeSet, limits: Limits) -> Option<Rang
     None
 }
 
-/// Whether a range of `set` ends at `addr`.
-pub(crate) fn touches_end(set: &RangeSet, addr: u64) -> bool {
-    addr > 0 && set.contains(addr - 1)
-}
-
-/// Whether a range of `set` begins at `addr`.
-pub(crate) fn touches_start(set: &RangeSet, addr: u64) -> bool {
-    set.contains(addr)
-}
-
 /// Makes `set` longer by `missing` bytes, within the limits, at the least cost in further spans.
 /// Returns how many bytes are still missing.
 pub(crate) fn grow(
     stretches: &[Stretch],
     set: &mut RangeSet,
     mut missing: u64,
-    limits: Limits,
+    limits: Limits<'_>,
 ) -> u64 {
     let all = ground(stretches);
     while missing > 0 {
-        let room = limits.budget.saturating_sub(set.bytes());
-        let want = missing.next_multiple_of(GRANULE).min(room);
-        if want == 0 {
-            break;
-        }
         // Gaps between spans first, then what lies after a span, then before one, then anew.
-        let rest = all.subtract(set);
-        let best = rest
-            .iter()
-            .map(|gap| (touches_end(set, gap.start()), touches_start(set, gap.end()), gap))
-            .filter(|&(after, before, _)| after || before || set.count() < limits.spans)
-            .min_by_key(|&(after, before, gap)| {
-                let class = match (after, before) {
-                    (true, true) => 0,
-                    (true, false) => 1,
-                    (false, true) => 2,
-                    (false, false) => 3,
-                };
-                let long = if class == 0 { gap.len() } else { u64::MAX - gap.len() };
-                (class, long, gap.start())
-            });
-        let Some((after, _, gap)) = best else { break };
-        let len = want.min(gap.len());
-        let start = if after { gap.start() } else { gap.end() - len };
-        let Ok(piece) = PhysRange::from_len(start, len) else { break };
+        let gaps = limits.nodes.split(&all.subtract(set)).into_iter().filter_map(|gap| {
+            let len = missing.next_multiple_of(GRANULE).min(limits.room(set, gap)).min(gap.len());
+            let after = limits.nodes.goes_on(set, gap.start());
+            let before = limits.nodes.goes_on(set, gap.end());
+            let class = match (after, before) {
+                _ if len == 0 => return None,
+                (true, true) => 0,
+                (true, false) => 1,
+                (false, true) => 2,
+                (false, false) if limits.may_add(set) => 3,
+                (false, false) => return None,
+            };
+            let long = if class == 0 { gap.len() } else { u64::MAX - gap.len() };
+            let start = if after { gap.start() } else { gap.end() - len };
+            Some(((class, long, gap.start()), PhysRange::from_len(start, len).ok()?))
+        });
+        let Some((_, piece)) = gaps.min_by_key(|gap| gap.0) else { break };
         *set = set.union(&RangeSet::from(piece));
-        missing = missing.saturating_sub(len);
+        missing = missing.saturating_sub(piece.len());
     }
     missing
 }

@@ -58,6 +58,20 @@ pub enum PlanError {
         /// The part that is not kept.
         range: PhysRange,
     },
+    /// Huge pages are kept whole.
+    #[error("{range} is to be kept as huge pages of {size} bytes, but is not made of whole ones")]
+    NoUnits {
+        /// The range.
+        range: PhysRange,
+        /// Bytes in a huge page.
+        size: u64,
+    },
+    /// A node's memory is its own.
+    #[error("{range} is said to be memory of two NUMA nodes")]
+    TwoNodes {
+        /// The part that both have.
+        range: PhysRange,
+    },
     /// In-place pages lie where no span can be, or where the next kernel must be.
     #[error(
         "in-place memory would have to move: {} bytes in {} ranges, the first is {}; \
@@ -96,13 +110,32 @@ pub enum PlanError {
         /// The largest piece in bytes.
         largest: u64,
     },
-    /// In-place pages lie too far apart.
-    #[error("in-place memory needs at least {needed} spans, at most {max} are allowed")]
+    /// In-place pages lie too far apart, or the region is to be cut into too many pieces.
+    #[error("at least {needed} spans are needed, at most {max} are allowed")]
     TooManySpans {
         /// Spans needed.
         needed: usize,
         /// Spans allowed.
         max: usize,
+    },
+    /// The region is too short for so many pieces.
+    #[error(
+        "the region can be cut into {most} spans, not into {wanted}: each ends with a memory block"
+    )]
+    TooFewPieces {
+        /// Spans that there can be.
+        most: usize,
+        /// Spans asked for.
+        wanted: usize,
+    },
+    /// There is no free place that a huge page could move to.
+    #[error(
+        "huge pages would have to move, but {missing} bytes of them find no free place of their \
+         alignment: keep less or lower --reserve-ram"
+    )]
+    NoBerth {
+        /// Bytes without a place.
+        missing: u64,
     },
     /// The memory map would be too long.
     #[error("the next kernel's memory map would have {needed} entries, at most {max} fit")]

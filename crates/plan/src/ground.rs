@@ -1,35 +1,38 @@
 //! From granules to spans that hold everything: heads in place, free pages for every move.
 
 use crate::cover::{Limits, NoCover, cover, grow};
+use crate::nodes::Nodes;
 use crate::stretch::{Stretch, ground};
-use crate::{GRANULE, Part, PlanError, Request, SPAN_HEAD_BYTES};
+use crate::{GIANT, GRANULE, HUGE_PRICE, Part, PlanError, Request, SPAN_HEAD_BYTES};
 use physmem::{PAGE_SIZE, PhysRange, RangeSet};
 
 /// Spans, before it is known where the next kernel goes.
 #[derive(Clone, Debug)]
 pub(crate) struct Spans {
-    /// The spans; no two touch.
+    /// The spans' addresses.
     pub(crate) set: RangeSet,
-    /// Kept bytes that must move.
-    pub(crate) displaced: u64,
+    /// What moving what cannot stay costs, in bytes.
+    pub(crate) cost: u64,
 }
 
 /// A request with what all steps need of it.
 #[derive(Debug)]
 pub(crate) struct Ground<'a> {
     pub(crate) request: &'a Request<'a>,
-    pub(crate) limits: Limits,
+    pub(crate) limits: Limits<'a>,
     kept: u64,
 }
 
 impl<'a> Ground<'a> {
-    pub(crate) fn new(request: &'a Request<'a>) -> Self {
+    pub(crate) fn new(request: &'a Request<'a>, nodes: &'a Nodes) -> Self {
         let ram = request.map.ram().bytes();
         let spare = request.max_entries.saturating_sub(request.map.entries().len());
         let limits = Limits {
             budget: ram.saturating_sub(request.reserve_ram) & !(GRANULE - 1),
             spans: request.max_spans.min((spare / 2).max(1)),
             stay_price: request.stay_price,
+            span_price: request.span_price,
+            nodes,
         };
         Self { request, limits, kept: request.keep.bytes() }
     }
@@ -41,9 +44,12 @@ impl<'a> Ground<'a> {
             self.complete(stretches, set)
         };
         within(self.limits).or_else(|error| {
-            // Heads may need granules of their own, which the cover has used up.
+            // Heads may need granules of their own, and so may huge pages that move; the cover has
+            // used them up.
             let heads: u64 = (0..self.limits.spans).map(|i| self.head_len(i)).sum();
-            let budget = self.limits.budget.saturating_sub(heads.next_multiple_of(GRANULE));
+            let berths = if let PlanError::NoBerth { missing } = error { missing } else { 0 };
+            let wanted = heads.next_multiple_of(GRANULE) + berths;
+            let budget = self.limits.budget.saturating_sub(wanted);
             within(Limits { budget, ..self.limits }).map_err(|_| error)
         })
     }
@@ -78,22 +84,35 @@ impl<'a> Ground<'a> {
         for _ in 0..4 {
             set = self.fit_heads(&all, set)?;
             let missing = self.missing(&set);
-            if missing == 0 {
-                let displaced = self.displaced(&set);
-                return Ok(Spans { set, displaced });
-            }
+            let aground = self.aground(stretches, &set);
             let needed = set.bytes() + missing;
-            if grow(stretches, &mut set, missing, self.limits) > 0 {
+            if missing == 0 && aground == 0 {
+                let cost = self.cost(&set);
+                return Ok(Spans { set, cost });
+            }
+            if aground > 0 {
+                let free: Vec<_> = stretches.iter().filter(|s| s.cost == 0).copied().collect();
+                let missing = grow(&free, &mut set, aground, self.limits);
+                if missing > 0 {
+                    return Err(PlanError::NoBerth { missing: aground });
+                }
+            } else if grow(stretches, &mut set, missing, self.limits) > 0 {
                 return Err(PlanError::TooLittleRam { needed, available: set.bytes() });
             }
         }
-        let missing = self.missing(&set);
-        Err(PlanError::TooLittleRam { needed: set.bytes() + missing, available: set.bytes() })
+        match (self.aground(stretches, &set), self.missing(&set)) {
+            (0, missing) => Err(PlanError::TooLittleRam {
+                needed: set.bytes() + missing,
+                available: set.bytes(),
+            }),
+            (missing, _) => Err(PlanError::NoBerth { missing }),
+        }
     }
 
     /// The heads of spans: the region's metadata in the first, [`SPAN_HEAD_BYTES`] in the others.
     pub(crate) fn heads(&self, spans: &RangeSet) -> RangeSet {
-        let head = |(i, s): (usize, PhysRange)| PhysRange::from_len(s.start(), self.head_len(i));
+        let spans = self.limits.nodes.split(spans);
+        let head = |(i, s): (usize, &PhysRange)| PhysRange::from_len(s.start(), self.head_len(i));
         spans.iter().enumerate().filter_map(|i| head(i).ok()).collect()
     }
 
@@ -102,10 +121,38 @@ impl<'a> Ground<'a> {
         len.next_multiple_of(PAGE_SIZE)
     }
 
-    /// Kept bytes that are outside of the spans or under their heads.
+    /// Where in the spans kept pages stay: not under a head, nor in a huge page that loses a part.
+    pub(crate) fn stays(&self, spans: &RangeSet) -> RangeSet {
+        let giant = self.request.giant;
+        let vacated = self.heads(spans).iter().flat_map(|head| self.vacated(head)).collect();
+        let stays = spans.subtract(&vacated);
+        let broken = giant.intersect(&stays.complement()).align_outward(GIANT);
+        if broken.is_empty() { stays } else { stays.subtract(&broken) }
+    }
+
+    /// A head, and the huge pages that it touches.
+    fn vacated(&self, head: PhysRange) -> Vec<PhysRange> {
+        let around = head.align_outward(GRANULE).unwrap_or(head);
+        self.request.huge.within(around).chain([head]).collect()
+    }
+
+    /// Kept bytes that must move.
     pub(crate) fn displaced(&self, spans: &RangeSet) -> u64 {
-        let stays = spans.subtract(&self.heads(spans));
+        let stays = self.stays(spans);
         self.kept - stays.iter().map(|r| self.request.keep.bytes_within(r)).sum::<u64>()
+    }
+
+    /// What moving them costs.
+    pub(crate) fn cost(&self, spans: &RangeSet) -> u64 {
+        let leaving = self.stays(spans).complement();
+        leaving.iter().map(|r| self.cost_within(r)).sum()
+    }
+
+    /// What moving all that is kept in `range` costs, in bytes.
+    pub(crate) fn cost_within(&self, range: PhysRange) -> u64 {
+        let r = self.request;
+        let huge = r.huge.bytes_within(range) + r.giant.bytes_within(range);
+        r.keep.bytes_within(range) + (HUGE_PRICE - 1) * huge
     }
 
     /// How many granules that many spans must have where anything moves.
@@ -144,7 +191,7 @@ impl<'a> Ground<'a> {
     /// head is given up.
     fn fit_heads(&self, all: &RangeSet, mut spans: RangeSet) -> Result<RangeSet, PlanError> {
         let mut i = 0;
-        while let Some(&span) = spans.as_slice().get(i) {
+        while let Some(&span) = self.limits.nodes.split(&spans).get(i) {
             let rest = spans.subtract(&RangeSet::from(span));
             if let Some(better) = self.fit_head(i, span, all, &rest) {
                 spans = rest.union(&RangeSet::from(better));
@@ -169,24 +216,25 @@ impl<'a> Ground<'a> {
         rest: &RangeSet,
     ) -> Option<PhysRange> {
         let head = self.head_len(i);
-        let room = self.limits.budget.saturating_sub(rest.bytes());
+        let room = self.limits.room(rest, span);
         let low = (0..=head.div_ceil(GRANULE)).map_while(|n| {
             let start = span.start().checked_sub(n * GRANULE)?;
             // What is added must be a granule, and must not reach the span below.
             let free = n == 0
                 || all.contains_range(PhysRange::from_len(start, GRANULE).ok()?)
-                    && start > 0
                     && !rest.contains(start)
-                    && !rest.contains(start - 1);
+                    && !self.limits.nodes.goes_on(rest, start);
             free.then_some(start)
         });
         let candidates = low.filter_map(|start| {
             let end = span.end().max((start + head).next_multiple_of(GRANULE));
             let whole = PhysRange::new(start, end).ok()?;
-            let fits = whole.len() <= room && all.contains_range(whole) && !rest.overlaps(whole);
+            let fits = (whole == span || whole.len() <= room)
+                && all.contains_range(whole)
+                && !rest.overlaps(whole)
+                && self.limits.nodes.in_one(whole);
             let under = self.under_head(start, head).filter(|_| fits)?;
-            let won = PhysRange::new(start + head, span.start())
-                .map_or(0, |r| self.request.keep.bytes_within(r));
+            let won = PhysRange::new(start + head, span.start()).map_or(0, |r| self.cost_within(r));
             let price = (whole.len() - span.len()) / self.request.stay_price;
             Some(((under + price).saturating_sub(won), whole.len(), whole))
         });
@@ -204,11 +252,13 @@ impl<'a> Ground<'a> {
         PhysRange::new(start, end).is_ok_and(|r| self.request.fixed.overlaps(r))
     }
 
-    /// Kept bytes under a head, or `None` where no head may be.
+    /// What moving what lies under a head costs, or `None` where no head may be.
     pub(crate) fn under_head(&self, start: u64, len: u64) -> Option<u64> {
         let head = PhysRange::from_len(start, len).ok()?;
         let r = self.request;
-        (!r.fixed.overlaps(head) && !r.avoid.overlaps(head)).then(|| r.keep.bytes_within(head))
+        let vacated: RangeSet = self.vacated(head).into_iter().collect();
+        let free = !vacated.iter().any(|v| r.fixed.overlaps(v)) && !r.avoid.overlaps(head);
+        free.then(|| vacated.iter().map(|v| self.cost_within(v)).sum())
     }
 
     /// The error for a head that fits nowhere.

@@ -14,6 +14,7 @@
 //! many states the length is left out, and the outcome is good if it happens to be short enough.
 
 use crate::ground::Ground;
+use crate::runs::PAGE_GAIN;
 use crate::stretch::Stretch;
 use crate::wish::Wish;
 use crate::{GRANULE, Part};
@@ -24,14 +25,15 @@ const MAX_STATES: usize = 1 << 18;
 
 /// Cost of a page that moves. A granule of span costs at least 1, so that length decides between
 /// equals.
-const PAGE_COST: u64 = 1 << 24;
+const PAGE_COST: u64 = PAGE_GAIN.unsigned_abs();
 
 const UNREACHED: u64 = u64::MAX;
 
 /// One granule.
 struct Cell {
     range: PhysRange,
-    pages: u64,
+    /// What moving what is kept there costs, in pages.
+    cost: u64,
     fixed: bool,
     /// Whether the granule below is the one before it in the line.
     joined: bool,
@@ -77,6 +79,8 @@ struct Walk<'a> {
     lengths: usize,
     /// Cost of a granule of span.
     granule_cost: u64,
+    /// Cost of a span.
+    span_cost: u64,
 }
 
 /// The best spans with the best places for all wishes in `room`, if the machine is small enough,
@@ -97,9 +101,9 @@ pub(crate) fn joint(
     let lengths = if per_length * (budget + 1) <= MAX_STATES { budget } else { 0 };
     let cells = cells(stretches);
     let fits = wishes.iter().map(|w| cells.iter().map(|c| fits(c, w, room)).collect()).collect();
-    let full = PAGE_COST * (GRANULE / PAGE_SIZE);
-    let granule_cost = (full / ground.limits.stay_price).max(1);
-    Walk { ground, cells, wishes, fits, lengths, granule_cost }.best()
+    let granule_cost = ground.limits.granule_price().unsigned_abs();
+    let span_cost = ground.limits.run_price().unsigned_abs();
+    Walk { ground, cells, wishes, fits, lengths, granule_cost, span_cost }.best()
 }
 
 fn cells(stretches: &[Stretch]) -> Vec<Cell> {
@@ -109,8 +113,9 @@ fn cells(stretches: &[Stretch]) -> Vec<Cell> {
             let Ok(range) = PhysRange::from_len(s.range.start() + i * GRANULE, GRANULE) else {
                 continue;
             };
-            let joined = cells.last().is_some_and(|c| c.range.end() == range.start());
-            cells.push(Cell { range, pages: s.pages, fixed: s.fixed, joined });
+            let next = cells.last().is_some_and(|c| c.range.end() == range.start());
+            let joined = next && !(s.apart && i == 0);
+            cells.push(Cell { range, cost: s.cost, fixed: s.fixed, joined });
         }
     }
     cells
@@ -154,7 +159,8 @@ impl Walk<'_> {
     fn allowed(&self, index: usize, cost: u64) -> bool {
         let s = self.state(index);
         let whole = s.spans > 0 && s.placed + 1 == 1 << self.wishes.len();
-        let moves = cost - s.len as u64 * self.granule_cost >= PAGE_COST;
+        let spans = s.spans as u64 * self.span_cost + s.len as u64 * self.granule_cost;
+        let moves = cost.saturating_sub(spans) >= PAGE_COST;
         whole && (self.lengths == 0 || !moves || s.len as u64 >= self.ground.least(s.spans))
     }
 
@@ -169,7 +175,7 @@ impl Walk<'_> {
         let touches = s.inside && cell.joined;
         match way {
             Way::Leave if !cell.fixed => {
-                let step = Step { cells: 1, cost: cell.pages * PAGE_COST };
+                let step = Step { cells: 1, cost: cell.cost * PAGE_COST };
                 Some((step, State { inside: false, ..s }))
             }
             Way::GoOn if touches => {
@@ -182,15 +188,15 @@ impl Walk<'_> {
                 self.run(i, cells)?;
                 let under = self.ground.under_head(cell.range.start(), head)? / PAGE_SIZE;
                 let len = self.longer(s.len, cells)?;
-                let step =
-                    Step { cells, cost: under * PAGE_COST + cells as u64 * self.granule_cost };
+                let length = cells as u64 * self.granule_cost + self.span_cost;
+                let step = Step { cells, cost: under * PAGE_COST + length };
                 Some((step, State { spans: s.spans + 1, len, inside: true, ..s }))
             }
             Way::Place(p) if s.placed >> p & 1 == 0 && self.fits[usize::from(p)][i] => {
                 let cells = usize::try_from(self.wishes[usize::from(p)].len.div_ceil(GRANULE));
                 let run = self.run(i, cells.ok()?)?;
-                let pages = run.iter().map(|c| c.pages).sum::<u64>();
-                let step = Step { cells: run.len(), cost: pages * PAGE_COST };
+                let cost = run.iter().map(|c| c.cost).sum::<u64>();
+                let step = Step { cells: run.len(), cost: cost * PAGE_COST };
                 Some((step, State { placed: s.placed | 1 << p, inside: false, ..s }))
             }
             _ => None,

@@ -2,10 +2,12 @@
 
 use crate::ground::Ground;
 use crate::layout::{Figures, Layout, first_blocks};
+use crate::nodes::Nodes;
+use crate::pieces::cut;
 use crate::place::{Placed, place, place_mover};
-use crate::stretch::below_4g;
+use crate::stretch::{below_4g, stretches};
 use crate::tidy::returnable;
-use crate::{Part, PlanError, Request};
+use crate::{MoveRun, Part, PlanError, Request};
 use physmem::{PAGE_SIZE, PhysRange, RangeSet};
 
 /// Decides where everything goes.
@@ -15,16 +17,35 @@ use physmem::{PAGE_SIZE, PhysRange, RangeSet};
 /// [`PlanError`] says what does not fit, and how much is missing.
 pub fn lay_out(request: &Request<'_>) -> Result<Layout, PlanError> {
     request.check()?;
-    let ground = Ground::new(request);
-    let placed = place(&ground)?;
-    let mover = place_mover(&ground, &placed)?;
-    finish(&ground, &placed, mover)
+    if request.giant.is_empty() {
+        return plan(request);
+    }
+    let mut fixed = request.fixed.clone();
+    fixed.extend(request.giant.iter());
+    plan(&Request { fixed: &fixed, ..*request }).or_else(|_| plan(request))
 }
 
-fn finish(ground: &Ground<'_>, placed: &Placed, mover: PhysRange) -> Result<Layout, PlanError> {
+fn plan(request: &Request<'_>) -> Result<Layout, PlanError> {
+    let nodes = Nodes::new(request);
+    let ground = Ground::new(request, &nodes);
+    let placed = cut(&ground, place(&ground)?)?;
+    let stretches = stretches(request, &nodes);
+    let no_berth = |missing| PlanError::NoBerth { missing };
+    let berths = ground.berths(&stretches, &placed.spans, &placed.taken()).map_err(no_berth)?;
+    let places = berths.iter().filter_map(|m| PhysRange::from_len(m.to, m.len).ok()).collect();
+    let mover = place_mover(&ground, &placed, &places)?;
+    finish(&ground, &placed, mover, berths)
+}
+
+fn finish(
+    ground: &Ground<'_>,
+    placed: &Placed,
+    mover: PhysRange,
+    berths: Vec<MoveRun>,
+) -> Result<Layout, PlanError> {
     let r = ground.request;
     let set = &placed.spans;
-    let spans = set.as_slice().to_vec();
+    let spans = ground.limits.nodes.split(set);
     let heads = ground.heads(set);
     let part = |part| {
         let none = PlanError::NoPlace { part, len: 0, below: 0, largest: 0 };
@@ -33,7 +54,7 @@ fn finish(ground: &Ground<'_>, placed: &Placed, mover: PhysRange) -> Result<Layo
     let first = spans.first().ok_or_else(|| ground.no_head(set))?;
     let head =
         PhysRange::from_len(first.start(), ground.head_len(0)).map_err(|_| ground.no_head(set))?;
-    let stays = set.subtract(&heads);
+    let stays = ground.stays(set);
     let leaving = stays.complement();
     let stuck: RangeSet = leaving.iter().flat_map(|range| r.fixed.within(range)).collect();
     if !stuck.is_empty() {
@@ -60,6 +81,7 @@ fn finish(ground: &Ground<'_>, placed: &Placed, mover: PhysRange) -> Result<Layo
         mover,
         low_ram: placed.part(Part::LowRam),
         stays,
+        berths,
         figures,
         first_blocks: first_blocks(&spans),
         avoid: r.avoid.align_outward(PAGE_SIZE),

@@ -1,11 +1,13 @@
 //! A plan's outcome: where everything goes.
 
+use crate::MoveRun;
 use physmem::{E820Type, FrameSet, MemoryMap, PAGE_SIZE, PhysRange, RangeSet};
 
 /// Where everything goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layout {
-    /// The region's spans, ascending, both ends at 2 MiB; no two touch.
+    /// The region's spans, ascending, both ends at 2 MiB. Two touch only where one NUMA node begins
+    /// behind another.
     pub spans: Vec<PhysRange>,
     /// Room for the region filesystem's metadata, at the start of the first span.
     pub head: PhysRange,
@@ -23,6 +25,8 @@ pub struct Layout {
     pub figures: Figures,
     /// The addresses at which kept pages stay.
     pub(crate) stays: RangeSet,
+    /// Where the huge pages go that must move, ascending by source.
+    pub(crate) berths: Vec<MoveRun>,
     /// Region block number of each span's first block.
     pub(crate) first_blocks: Vec<u64>,
     /// Pages that no move may write, as the request had them.
@@ -58,6 +62,11 @@ impl Layout {
     /// The kept pages that must move.
     pub fn displaced(&self, keep: &FrameSet) -> FrameSet {
         keep.intersect(&self.stays.complement())
+    }
+
+    /// Where huge pages move to. Nothing may be staged there.
+    pub fn berths(&self) -> RangeSet {
+        self.berths.iter().filter_map(|m| PhysRange::from_len(m.to, m.len).ok()).collect()
     }
 
     /// The next kernel's memory map: each span an entry of its own in what was RAM.

@@ -46,6 +46,8 @@ mod ground;
 mod joint;
 mod lay_out;
 mod layout;
+mod nodes;
+mod pieces;
 mod place;
 mod request;
 mod rng;
@@ -53,17 +55,25 @@ mod runs;
 mod stretch;
 pub mod synthetic;
 mod tidy;
+mod units;
 mod wish;
 
 pub use assign::{MoveRun, assign};
 pub use error::{Part, PlanError};
 pub use lay_out::lay_out;
 pub use layout::{Figures, Layout};
-pub use request::{FOUR_GIB, KernelNeeds, LOW_LIMIT, Request};
+pub use request::{FOUR_GIB, KernelNeeds, LOW_LIMIT, Node, Request};
 
 /// What spans are made of: the alignment of a DAX namespace in bytes
 /// (`memremap_compat_align()`, `drivers/nvdimm/namespace_devs.c`).
 pub const GRANULE: u64 = 2 << 20;
+
+/// How many other pages are rather moved than a page of a huge page: huge pages are what guests and
+/// databases live on and devices reach, and a free place for one is hard to find.
+pub const HUGE_PRICE: u64 = 4;
+
+/// Bytes in the largest huge page.
+pub(crate) const GIANT: u64 = 1 << 30;
 
 /// Bytes at the start of every span but the first that belong to its own head (DESIGN §6).
 pub const SPAN_HEAD_BYTES: u64 = 8 << 10;

@@ -13,7 +13,7 @@
 use crate::ground::{Ground, Spans};
 use crate::joint::joint;
 use crate::rng::Rng;
-use crate::stretch::{Stretch, kept_pages, open_ground, stretches, without};
+use crate::stretch::{Stretch, cost_of, open_ground, stretches, without};
 use crate::tidy::tidy;
 use crate::wish::{Wish, best_fit, fit_all, reach, usable, wishes};
 use crate::{GRANULE, Part, PlanError};
@@ -51,7 +51,8 @@ pub(crate) fn place(ground: &Ground<'_>) -> Result<Placed, PlanError> {
         let ranges = closed.iter().flat_map(|range| r.fixed.within(range)).collect();
         return Err(PlanError::FixedMustMove { ranges });
     }
-    let (stretches, usable, wishes) = (stretches(r), usable(r), wishes(r));
+    let stretches = stretches(r, ground.limits.nodes);
+    let (usable, wishes) = (usable(r), wishes(r));
     match place_jointly(ground, &stretches, &usable, &wishes) {
         Some(placed) => Ok(placed),
         None => place_one_by_one(ground, &stretches, &usable, wishes),
@@ -121,6 +122,9 @@ fn place_jointly(
     }
     let fixed = ground.request.fixed.align_outward(GRANULE);
     let found = joint(ground, stretches, &rest, &usable.subtract(&fixed))?;
+    if !ground.limits.nodes.overfull(&found.spans).is_empty() {
+        return None;
+    }
     let taken: RangeSet = found.parts.iter().map(|p| p.1).collect();
     let spans = ground.complete(&without(stretches, &taken), found.spans).ok()?;
     // The parts need not be just there: the window is at any place that is as good.
@@ -147,7 +151,7 @@ fn force(
         let around = without(stretches, &taken.union(&RangeSet::from(place)));
         match ground.spans(&around) {
             Ok(spans) => {
-                if best.as_ref().is_none_or(|b| spans.displaced < b.1.displaced) {
+                if best.as_ref().is_none_or(|b| spans.cost < b.1.cost) {
                     best = Some((place, spans));
                 }
             }
@@ -184,7 +188,7 @@ fn cheapest(
         for start in starts {
             let Ok(place) = PhysRange::from_len(start, wish.len) else { continue };
             let cover = RangeSet::from(place).align_outward(GRANULE);
-            places.push((kept_pages(&open, &cover), rng.next(), place));
+            places.push((cost_of(&open, &cover), rng.next(), place));
         }
     }
     places.sort_unstable();
@@ -192,11 +196,16 @@ fn cheapest(
     places.into_iter().take(trials).map(|p| p.2).collect()
 }
 
-/// A place for the mover: where no kept page lies, best outside of the spans.
-pub(crate) fn place_mover(ground: &Ground<'_>, placed: &Placed) -> Result<PhysRange, PlanError> {
+/// A place for the mover: where no kept page lies and none is to be, best outside of the spans.
+pub(crate) fn place_mover(
+    ground: &Ground<'_>,
+    placed: &Placed,
+    berths: &RangeSet,
+) -> Result<PhysRange, PlanError> {
     let r = ground.request;
     let wish = Wish::mover(r);
-    let room = usable(r).subtract(&placed.taken()).subtract(&ground.heads(&placed.spans));
+    let taken = placed.taken().union(&ground.heads(&placed.spans)).union(berths);
+    let room = usable(r).subtract(&taken);
     let mut largest = 0;
     for part in [room.subtract(&placed.spans), room.intersect(&placed.spans)] {
         let mut free = FrameSet::from(&part);
@@ -216,6 +225,7 @@ fn no_place(wish: &Wish, largest: u64) -> PlanError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::nodes::Nodes;
     use crate::{KernelNeeds, LOW_LIMIT, Request};
     use physmem::{E820Entry, E820Type, MemoryMap};
 
@@ -241,7 +251,10 @@ mod tests {
             map: &map,
             keep: &keep,
             fixed: &FrameSet::new(),
+            huge: &none,
+            giant: &none,
             avoid: &none,
+            nodes: &[],
             kernel: KernelNeeds {
                 init_size: 4 * GRANULE,
                 alignment: GRANULE,
@@ -258,12 +271,16 @@ mod tests {
             low_ram: 0,
             memory_block: 128 << 20,
             max_spans: 3,
+            span_price: 0,
+            pieces: 1,
             max_entries: 128,
             stay_price: u64::MAX,
             seed,
         };
-        let ground = Ground::new(&request);
-        let (stretches, usable, wishes) = (stretches(&request), usable(&request), wishes(&request));
+        let nodes = Nodes::new(&request);
+        let ground = Ground::new(&request, &nodes);
+        let stretches = stretches(&request, &nodes);
+        let (usable, wishes) = (usable(&request), wishes(&request));
         let together = place_jointly(&ground, &stretches, &usable, &wishes)?;
         let apart = place_one_by_one(&ground, &stretches, &usable, wishes).unwrap();
         Some((ground.displaced(&together.spans), ground.displaced(&apart.spans)))

@@ -1,7 +1,7 @@
 //! What a plan is asked for.
 
-use crate::{GRANULE, PlanError};
-use physmem::{FrameSet, MemoryMap, PAGE_SIZE, RangeSet};
+use crate::{GIANT, GRANULE, PlanError};
+use physmem::{FrameSet, MemoryMap, PAGE_SIZE, PhysRange, RangeSet};
 
 /// First address that may be kept or used: real-mode trampoline, BIOS data and the decompressor's
 /// 5-level switch live below (`arch/x86/boot/compressed/pgtable_64.c`).
@@ -27,6 +27,15 @@ pub struct KernelNeeds {
     pub can_be_above_4g: bool,
 }
 
+/// A NUMA node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Node {
+    /// Its memory.
+    pub memory: RangeSet,
+    /// RAM that the next kernel is to have there, in bytes, where that can be.
+    pub reserve_ram: u64,
+}
+
 /// All that decides a plan. Lengths are in bytes and are rounded up to whole pages.
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'a> {
@@ -37,8 +46,16 @@ pub struct Request<'a> {
     pub keep: &'a FrameSet,
     /// The part of `keep` that must not move.
     pub fixed: &'a FrameSet,
+    /// Kept huge pages of 2 MiB, in whole units. A unit is moved as a whole, to a place of the same
+    /// alignment, and four bytes of other pages are rather moved than one of these.
+    pub huge: &'a RangeSet,
+    /// Kept huge pages of 1 GiB, in whole units. They move, as a whole, only where there is no plan
+    /// otherwise.
+    pub giant: &'a RangeSet,
     /// Never used for anything new, e.g. poisoned pages.
     pub avoid: &'a RangeSet,
+    /// NUMA nodes; none where there is but one. No span crosses from one to another.
+    pub nodes: &'a [Node],
     /// The next kernel.
     pub kernel: KernelNeeds,
     /// Length of the initrd; 0 for none.
@@ -64,6 +81,11 @@ pub struct Request<'a> {
     pub memory_block: u64,
     /// How many spans there may be.
     pub max_spans: usize,
+    /// How many bytes more of waste are as bad as one span more.
+    pub span_price: u64,
+    /// Into how many spans of about equal length the region is to be cut at least, each to be given
+    /// back by itself; 1 where that does not matter.
+    pub pieces: usize,
     /// How many e820 entries the next kernel's map may have.
     pub max_entries: usize,
     /// How many bytes of spans are worth one byte that need not move; at least 1. `u64::MAX`:
@@ -88,6 +110,9 @@ impl Request<'_> {
         if self.stay_price == 0 {
             return wrong("stay_price", 0, "at least 1");
         }
+        if self.pieces == 0 {
+            return wrong("pieces", 0, "at least 1");
+        }
         if self.max_spans == 0 {
             return wrong("max_spans", 0, "at least 1");
         }
@@ -100,6 +125,7 @@ impl Request<'_> {
             ("staged_bytes", self.staged_bytes, 0),
             ("low_ram", self.low_ram, 0),
             ("reserve_ram", self.reserve_ram, 0),
+            ("span_price", self.span_price, 0),
             ("kernel.min_addr", k.min_addr, 0),
         ] {
             if !(least..=RAM_LIMIT).contains(&value) {
@@ -113,9 +139,22 @@ impl Request<'_> {
         if let Some(range) = ram.complement().iter().find_map(|gap| self.keep.first_overlap(gap)) {
             return Err(PlanError::NotRam { range });
         }
-        match self.fixed.iter().find(|&range| !self.keep.contains_range(range)) {
-            Some(range) => Err(PlanError::FixedNotKept { range }),
-            None => Ok(()),
+        if let Some(range) = self.fixed.iter().find(|&range| !self.keep.contains_range(range)) {
+            return Err(PlanError::FixedNotKept { range });
         }
+        for (units, size) in [(self.huge, GRANULE), (self.giant, GIANT)] {
+            let whole = |r: PhysRange| r.is_aligned(size) && self.keep.contains_range(r);
+            if let Some(range) = units.iter().find(|&range| !whole(range)) {
+                return Err(PlanError::NoUnits { range, size });
+            }
+        }
+        let mut all = RangeSet::new();
+        for node in self.nodes {
+            if let Some(range) = all.intersect(&node.memory).iter().next() {
+                return Err(PlanError::TwoNodes { range });
+            }
+            all = all.union(&node.memory);
+        }
+        Ok(())
     }
 }

@@ -12,6 +12,7 @@
 //! [ +14                     ]       k = 1: then the gap of 7
 //! ```
 //!
+//! A run costs something itself: nodes go on giving way while they are smaller than that.
 //! A gainful node that is smaller than the gaps beside it is given up instead. Between stretches
 //! that are no neighbours, and at both ends of the line, lies a wall that nothing crosses.
 //!
@@ -21,11 +22,12 @@
 use crate::stretch::Stretch;
 use physmem::{PhysRange, RangeSet};
 
-/// Gain of one kept page that stays. Much greater than any number of granules, so that at a cost
-/// of 1 a granule the length decides only between plans that keep equally many pages in place.
-pub(crate) const PAGE_GAIN: i64 = 1 << 26;
+/// Gain of one kept page that stays. As much as 32 TiB of granules, so that at a cost of 1 a
+/// granule the length decides only between plans that keep equally many pages in place.
+pub(crate) const PAGE_GAIN: i64 = 1 << 24;
 
-/// Gain of a granule that must be covered: more than 64 TiB of kept pages (2^34 × 2^26 = 2^60).
+/// Gain of a granule that must be covered: more than 64 TiB of kept huge pages
+/// (2^34 × [`HUGE_PRICE`](crate::HUGE_PRICE) × 2^24 = 2^60).
 const MUST: i64 = 1 << 61;
 
 /// Gain of a wall.
@@ -45,20 +47,35 @@ impl Node {
     }
 }
 
-/// The most gainful runs of stretches, at most `k`, where covering a granule costs `cost`. `None`
-/// if what must be covered needs more than `k`.
-pub(crate) fn best_runs(stretches: &[Stretch], cost: i64, k: usize) -> Option<RangeSet> {
-    let mut nodes = alternate(stretches, cost);
+/// What runs have to obey.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Price {
+    /// What covering a granule costs.
+    pub(crate) granule: i64,
+    /// What a run costs.
+    pub(crate) run: i64,
+}
+
+/// The most gainful runs of stretches, at most `k`. Only where one is left may it gain less than it
+/// costs. `None` if what must be covered needs more than `k`.
+pub(crate) fn best_runs(stretches: &[Stretch], price: Price, k: usize) -> Option<RangeSet> {
+    let mut nodes = alternate(stretches, price.granule);
     let mut share = 2;
-    while gainful(&nodes) > k {
+    loop {
+        let runs = gainful(&nodes);
         let mut sizes: Vec<u64> = nodes.iter().map(Node::size).collect();
-        let at = sizes.len() / share;
-        let size = (*sizes.select_nth_unstable(at).1).min(MUST.unsigned_abs() - 1);
         let least = sizes.iter().min().copied()?;
+        let cheap = price.run.unsigned_abs();
+        if runs <= k.min(1) || runs <= k && least >= cheap {
+            break;
+        }
         if least >= MUST.unsigned_abs() {
             return None;
         }
-        match sweep(&nodes, size.max(least), k) {
+        let at = sizes.len() / share;
+        let limit = if runs > k { MUST.unsigned_abs() } else { cheap };
+        let size = (*sizes.select_nth_unstable(at).1).min(limit - 1).max(least);
+        match sweep(&nodes, size, if runs > k { k } else { 1 }) {
             // Cut short: larger nodes may have gone before smaller ones, unless all are equal.
             (_, true) if size > least => share *= 2,
             (fewer, _) => (nodes, share) = (fewer, 2),
@@ -85,7 +102,7 @@ fn alternate(stretches: &[Stretch], cost: i64) -> Vec<Node> {
         _ => nodes.push(Node { gain, first: i, last: i }),
     };
     for (i, s) in stretches.iter().enumerate() {
-        if i > 0 && stretches[i - 1].range.end() != s.range.start() {
+        if i > 0 && (s.apart || stretches[i - 1].range.end() != s.range.start()) {
             append(WALL, i);
         }
         append(gain(s, cost), i);
@@ -96,7 +113,7 @@ fn alternate(stretches: &[Stretch], cost: i64) -> Vec<Node> {
 
 fn gain(s: &Stretch, cost: i64) -> i64 {
     let granules = i64::try_from(s.granules()).unwrap_or(i64::MAX);
-    let pages = i64::try_from(s.pages).unwrap_or(i64::MAX);
+    let pages = i64::try_from(s.cost).unwrap_or(i64::MAX);
     let free = pages.saturating_mul(PAGE_GAIN).saturating_sub(cost).saturating_mul(granules);
     if s.fixed { MUST.saturating_add(free.max(0)) } else { free }
 }
@@ -142,55 +159,60 @@ mod tests {
     use crate::GRANULE;
     use proptest::prelude::*;
 
-    fn line(pages: &[Option<u64>]) -> Vec<Stretch> {
+    fn line(pages: &[Option<u64>], border: u64) -> Vec<Stretch> {
         let at = |i: usize| u64::try_from(i).unwrap() * GRANULE;
         let granule = |(i, p): (usize, &Option<u64>)| {
             let range = PhysRange::from_len(at(i), GRANULE).unwrap();
-            p.map(|pages| Stretch { range, pages, fixed: pages > 500 })
+            let apart = range.start() == border * GRANULE;
+            p.map(|cost| Stretch { range, cost, fixed: cost > 500, apart })
         };
         pages.iter().enumerate().filter_map(granule).collect()
     }
 
     /// Gain of the best choice, by trying all.
-    fn exhaustive(line: &[Stretch], cost: i64, k: usize) -> Option<i64> {
-        (0..1u32 << line.len())
-            .filter_map(|mask| {
-                let taken: RangeSet =
-                    (0..line.len()).filter(|i| mask >> i & 1 == 1).map(|i| line[i].range).collect();
-                total(line, &taken, cost).filter(|_| taken.count() <= k)
-            })
-            .max()
+    fn exhaustive(line: &[Stretch], price: Price, k: usize) -> Option<i64> {
+        let choice = |mask: u32| (0..line.len()).map(|i| mask >> i & 1 == 1).collect::<Vec<_>>();
+        (0..1u32 << line.len()).filter_map(|mask| total(line, &choice(mask), price, k)).max()
     }
 
-    /// Gain of a choice, unless it leaves out what must be covered.
-    fn total(line: &[Stretch], taken: &RangeSet, cost: i64) -> Option<i64> {
-        let mut sum = 0;
-        for s in line {
-            match taken.overlaps(s.range) {
-                true => sum += i64::try_from(s.pages).unwrap() * PAGE_GAIN - cost,
-                false if s.fixed => return None,
-                false => {}
+    /// Gain of a choice, unless it leaves out what must be covered or has too many runs.
+    fn total(line: &[Stretch], taken: &[bool], price: Price, k: usize) -> Option<i64> {
+        let (mut sum, mut runs) = (0, 0);
+        for (i, s) in line.iter().enumerate() {
+            if !taken[i] {
+                if s.fixed {
+                    return None;
+                }
+                continue;
             }
+            sum += i64::try_from(s.cost).unwrap() * PAGE_GAIN - price.granule;
+            let joins =
+                i > 0 && taken[i - 1] && !s.apart && line[i - 1].range.end() == s.range.start();
+            runs += i64::from(!joins);
         }
-        Some(sum)
+        // The first run is free.
+        (runs <= i64::try_from(k).unwrap()).then_some(sum - (runs - 1).max(0) * price.run)
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(400))]
+        #![proptest_config(ProptestConfig::with_cases(1000))]
         #[test]
         fn nothing_is_better(
             pages in proptest::collection::vec(
                 prop_oneof![8 => (0..500u64).prop_map(Some), 6 => Just(Some(0)), 1 => Just(None),
                             1 => Just(Some(512))], 0..11),
-            cost in prop_oneof![Just(1i64), 1..512 * PAGE_GAIN],
+            granule in prop_oneof![Just(1i64), 1..512 * PAGE_GAIN],
+            run in prop_oneof![Just(0i64), 1..20 * PAGE_GAIN, 1..512 * PAGE_GAIN],
+            border in 0..11u64,
             k in 1..5usize,
         ) {
-            let line = line(&pages);
-            let found = best_runs(&line, cost, k);
-            prop_assert_eq!(found.is_some(), exhaustive(&line, cost, k).is_some());
+            let (line, price) = (line(&pages, border), Price { granule, run });
+            let found = best_runs(&line, price, k);
+            let best = exhaustive(&line, price, k);
+            prop_assert_eq!(found.is_some(), best.is_some());
             if let Some(runs) = found {
-                prop_assert!(runs.count() <= k);
-                prop_assert_eq!(total(&line, &runs, cost), exhaustive(&line, cost, k));
+                let taken: Vec<_> = line.iter().map(|s| runs.overlaps(s.range)).collect();
+                prop_assert_eq!(total(&line, &taken, price, k), best);
             }
         }
     }

@@ -10,7 +10,8 @@
 //! stretch       (512 pages, 2 granules)(2 p., 1)(0 p., 1)   too short: no granule
 //! ```
 
-use crate::{FOUR_GIB, GRANULE, LOW_LIMIT, Request};
+use crate::nodes::Nodes;
+use crate::{FOUR_GIB, GRANULE, HUGE_PRICE, LOW_LIMIT, Request};
 use physmem::{Cursor, PAGE_SIZE, PhysRange, RangeSet};
 
 /// Neighbouring granules, equally full.
@@ -18,10 +19,13 @@ use physmem::{Cursor, PAGE_SIZE, PhysRange, RangeSet};
 pub(crate) struct Stretch {
     /// Where, in whole granules.
     pub(crate) range: PhysRange,
-    /// Kept pages in each granule.
-    pub(crate) pages: u64,
+    /// What it costs to move all that is kept in one granule, in pages: a page of a huge page
+    /// counts as [`HUGE_PRICE`].
+    pub(crate) cost: u64,
     /// Whether pages in each granule must not move.
     pub(crate) fixed: bool,
+    /// Whether a node's border, or no granule, lies before it.
+    pub(crate) apart: bool,
 }
 
 impl Stretch {
@@ -31,23 +35,34 @@ impl Stretch {
     }
 }
 
-/// All granules that may be in a span.
+/// All granules that may be in a span: RAM, of one node.
 pub(crate) fn open_ground(request: &Request<'_>) -> RangeSet {
     let low: RangeSet = PhysRange::new(0, LOW_LIMIT).into_iter().collect();
-    request.map.ram().subtract(&low).align_inward(GRANULE)
+    let all = request.map.ram().subtract(&low).align_inward(GRANULE);
+    let memory = request.nodes.iter().flat_map(|node| node.memory.iter());
+    let ragged = memory.flat_map(|range| {
+        let border = |at| PhysRange::from_len(at & !(GRANULE - 1), GRANULE).ok();
+        [range.start(), range.end()]
+            .into_iter()
+            .filter(|at| !at.is_multiple_of(GRANULE))
+            .filter_map(border)
+    });
+    all.subtract(&ragged.collect())
 }
 
 /// The stretches of all granules that may be in a span, ascending.
-pub(crate) fn stretches(request: &Request<'_>) -> Vec<Stretch> {
-    let fixed = request.fixed.align_outward(GRANULE);
-    let mut out = Vec::new();
+pub(crate) fn stretches(request: &Request<'_>, nodes: &Nodes) -> Vec<Stretch> {
+    let mut line = Line {
+        fixed: request.fixed.align_outward(GRANULE),
+        huge: request.huge.union(request.giant),
+        stretches: Vec::new(),
+    };
     let mut cursor = Cursor::default();
-    for tract in open_ground(request).iter() {
+    for tract in nodes.split(&open_ground(request)) {
         let mut at = tract.start();
         while at < tract.end() {
             cursor.skip_to(at);
-            let run = request.keep.next_run(&mut cursor, 1);
-            let (end, pages) = match run {
+            let (end, pages) = match request.keep.next_run(&mut cursor, 1) {
                 Some(run) if run.start() == at && run.len() >= GRANULE => {
                     (run.end() & !(GRANULE - 1), GRANULE / PAGE_SIZE)
                 }
@@ -60,36 +75,52 @@ pub(crate) fn stretches(request: &Request<'_>) -> Vec<Stretch> {
                 None => (tract.end(), 0),
             };
             let end = end.min(tract.end());
-            split_at_fixed(at, end, pages, &fixed, &mut out);
+            line.push(at, end, pages, at == tract.start());
             at = end;
         }
     }
-    out
+    line.stretches
 }
 
-/// Adds `[at, end)`, cut where in-place granules begin and end, and joined to its like.
-fn split_at_fixed(at: u64, end: u64, pages: u64, fixed: &RangeSet, out: &mut Vec<Stretch>) {
-    let Ok(range) = PhysRange::new(at, end) else { return };
-    let mut from = at;
-    let mut push = |start, end, fixed| {
-        let Ok(range) = PhysRange::new(start, end) else { return };
-        match out.last_mut() {
-            Some(last)
-                if last.range.end() == start && (last.pages, last.fixed) == (pages, fixed) =>
-            {
-                last.range = PhysRange::new(last.range.start(), end).unwrap_or(last.range);
+/// Stretches as they come to be.
+struct Line {
+    /// Granules with in-place pages.
+    fixed: RangeSet,
+    /// Huge pages.
+    huge: RangeSet,
+    stretches: Vec<Stretch>,
+}
+
+impl Line {
+    /// Adds `[at, end)`, cut where in-place granules and huge pages begin and end, and joined to
+    /// its like.
+    fn push(&mut self, mut at: u64, end: u64, pages: u64, mut apart: bool) {
+        while at < end {
+            let (fixed, fixed_until) = side(&self.fixed, at);
+            let (huge, huge_until) = side(&self.huge, at);
+            let until = end.min(fixed_until).min(huge_until);
+            let cost = if huge { pages * HUGE_PRICE } else { pages };
+            let Ok(range) = PhysRange::new(at, until) else { return };
+            let next = Stretch { range, cost, fixed: fixed && pages > 0, apart };
+            match self.stretches.last_mut() {
+                Some(last) if !apart && (last.cost, last.fixed) == (next.cost, next.fixed) => {
+                    last.range = PhysRange::new(last.range.start(), until).unwrap_or(last.range);
+                }
+                _ => self.stretches.push(next),
             }
-            _ => out.push(Stretch { range, pages, fixed }),
-        }
-    };
-    if pages > 0 {
-        for f in fixed.within(range) {
-            push(from, f.start(), false);
-            push(f.start(), f.end(), true);
-            from = f.end();
+            (at, apart) = (until, false);
         }
     }
-    push(from, end, false);
+}
+
+/// Whether `at` is in the set, and up to which address the same is true.
+fn side(set: &RangeSet, at: u64) -> (bool, u64) {
+    let ranges = set.as_slice();
+    match ranges.get(ranges.partition_point(|r| r.end() <= at)) {
+        Some(range) if range.start() <= at => (true, range.end()),
+        Some(range) => (false, range.start()),
+        None => (false, u64::MAX),
+    }
 }
 
 /// The stretches without the granules that `taken` touches.
@@ -132,9 +163,10 @@ pub(crate) fn within(
         .filter_map(move |s| Some(Stretch { range: s.range.intersect(range)?, ..*s }))
 }
 
-/// Kept pages in those granules of `set` that are among the stretches.
-pub(crate) fn kept_pages(stretches: &[Stretch], set: &RangeSet) -> u64 {
-    set.iter().flat_map(|r| within(stretches, r)).map(|s| s.pages * s.granules()).sum()
+/// What it costs to move all that is kept in those granules of `set` that are among the stretches,
+/// in pages.
+pub(crate) fn cost_of(stretches: &[Stretch], set: &RangeSet) -> u64 {
+    set.iter().flat_map(|r| within(stretches, r)).map(|s| s.cost * s.granules()).sum()
 }
 
 /// The part of `set` below 4 GiB.

@@ -24,8 +24,9 @@ pub(crate) fn tidy(ground: &Ground<'_>, spans: &RangeSet, room: &RangeSet) -> Ra
     // Spare RAM is worth more than tidiness, and the top of RAM more than a border.
     let mut left = ground.limits.budget.saturating_sub(spans.bytes()) / SMALL_PART;
     let top = room.hull().map_or(0, PhysRange::end).saturating_sub(GRANULE);
-    for i in 0..spans.count() {
-        let span = spans.as_slice()[i];
+    let nodes = ground.limits.nodes;
+    for i in 0..nodes.count(&spans) {
+        let Some(&span) = nodes.split(&spans).get(i) else { break };
         let rest = spans.subtract(&RangeSet::from(span));
         let start = ((span.start() + GRANULE) & !(block - 1)).checked_sub(GRANULE);
         let end = span.end().next_multiple_of(block);
@@ -41,7 +42,8 @@ pub(crate) fn tidy(ground: &Ground<'_>, spans: &RangeSet, room: &RangeSet) -> Ra
                 let apart = PhysRange::new(new.start() - GRANULE, new.end() + GRANULE);
                 let head = ground.head_len(i);
                 added.iter().all(|a| a.len() <= block / SMALL_PART && room.contains_range(a))
-                    && added.bytes() <= left
+                    && added.bytes() <= left.min(nodes.room(&spans, span))
+                    && nodes.in_one(*new)
                     && apart.is_ok_and(|a| !rest.overlaps(a))
                     && ground.under_head(new.start(), head).is_some_and(|under| {
                         ground.under_head(span.start(), head).is_some_and(|was| under <= was)

@@ -21,6 +21,7 @@ fn cases(cases: u32) -> ProptestConfig {
 fn stage(machine: &Machine, layout: &Layout) -> RangeSet {
     let mut parts = vec![layout.window, layout.boot_block, layout.head, layout.mover];
     parts.extend(layout.initrd);
+    parts.extend(layout.berths().iter());
     let free =
         machine.map.ram().subtract(&ranges(&machine.keep)).subtract(&parts.into_iter().collect());
     let mut left = machine.staged_bytes;
@@ -107,20 +108,37 @@ fn strange() -> impl Strategy<Value = u64> {
     ]
 }
 
-/// The properties are worth something only if most random machines have a plan.
+/// The properties are worth something only if most random machines have a plan, and if what is
+/// hard about them happens.
 #[test]
 fn most_machines_have_a_plan() {
     let mut runner = proptest::test_runner::TestRunner::deterministic();
     let mut outcome = std::collections::BTreeMap::<String, u32>::new();
-    for _ in 0..300 {
+    for _ in 0..600 {
         let machine = machines().new_tree(&mut runner).unwrap().current();
-        let word = match lay_out(&machine.request()) {
-            Ok(l) if l.figures.displaced == 0 => "nothing moves".to_owned(),
-            Ok(_) => "some moves".to_owned(),
-            Err(e) => format!("{e:?}").split([' ', '{']).next().unwrap_or("").to_owned(),
-        };
-        *outcome.entry(word).or_default() += 1;
+        let layout = lay_out(&machine.request());
+        let mut count = |word: &str| *outcome.entry(word.to_owned()).or_default() += 1;
+        match &layout {
+            Ok(l) if l.figures.displaced == 0 => count("nothing moves"),
+            Ok(_) => count("some moves"),
+            Err(e) => count(format!("{e:?}").split([' ', '{']).next().unwrap_or("")),
+        }
+        let Ok(layout) = layout else { continue };
+        for (word, happens) in [
+            ("huge pages move", !layout.berths().is_empty()),
+            ("spans touch", layout.spans.windows(2).any(|w| w[0].end() == w[1].start())),
+            ("nodes", !machine.nodes.is_empty() && layout.spans.len() > 1),
+            ("pieces", machine.pieces > 1),
+        ] {
+            if happens {
+                count(word);
+            }
+        }
     }
     eprintln!("{outcome:?}");
-    assert!(outcome["nothing moves"] > 20 && outcome["some moves"] > 60, "{outcome:?}");
+    let enough = |word, least| outcome.get(word).is_some_and(|&times| times >= least);
+    assert!(enough("nothing moves", 40) && enough("some moves", 120), "{outcome:?}");
+    for word in ["huge pages move", "spans touch", "nodes", "pieces"] {
+        assert!(enough(word, 5), "{word}: {outcome:?}");
+    }
 }

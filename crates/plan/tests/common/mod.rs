@@ -2,11 +2,14 @@
 
 use physmem::{E820Entry, E820Type, FrameSet, MemoryMap, PAGE_SIZE, PhysRange, RangeSet};
 use plan::{
-    FOUR_GIB, GRANULE, KernelNeeds, LOW_LIMIT, Layout, MoveRun, PlanError, Request,
+    FOUR_GIB, GRANULE, KernelNeeds, LOW_LIMIT, Layout, MoveRun, Node, PlanError, Request,
     SPAN_HEAD_BYTES, assign,
 };
 
 pub(crate) const MIB: u64 = 1 << 20;
+
+/// The larger of the huge pages.
+pub(crate) const GIANT: u64 = 1 << 30;
 
 /// A request that owns what it speaks of.
 #[derive(Clone, Debug)]
@@ -14,7 +17,10 @@ pub(crate) struct Machine {
     pub(crate) map: MemoryMap,
     pub(crate) keep: FrameSet,
     pub(crate) fixed: FrameSet,
+    pub(crate) huge: RangeSet,
+    pub(crate) giant: RangeSet,
     pub(crate) avoid: RangeSet,
+    pub(crate) nodes: Vec<Node>,
     pub(crate) staged_bytes: u64,
     pub(crate) init_size: u64,
     pub can_be_above_4g: bool,
@@ -25,6 +31,8 @@ pub(crate) struct Machine {
     pub(crate) low_ram: u64,
     pub(crate) memory_block: u64,
     pub(crate) max_spans: usize,
+    pub(crate) span_price: u64,
+    pub(crate) pieces: usize,
     pub(crate) stay_price: u64,
     pub(crate) seed: u64,
 }
@@ -35,7 +43,10 @@ impl Machine {
             map: &self.map,
             keep: &self.keep,
             fixed: &self.fixed,
+            huge: &self.huge,
+            giant: &self.giant,
             avoid: &self.avoid,
+            nodes: &self.nodes,
             kernel: KernelNeeds {
                 init_size: self.init_size,
                 alignment: 2 * MIB,
@@ -52,6 +63,8 @@ impl Machine {
             low_ram: self.low_ram,
             memory_block: self.memory_block,
             max_spans: self.max_spans,
+            span_price: self.span_price,
+            pieces: self.pieces,
             max_entries: 128,
             stay_price: self.stay_price,
             seed: self.seed,
@@ -78,7 +91,16 @@ pub(crate) fn check(machine: &Machine, layout: &Layout) {
 
     // Spans are aligned, apart, inside of RAM, few; nothing below 1 MiB.
     assert!((1..=m.max_spans).contains(&layout.spans.len()));
-    assert_eq!(spans.as_slice(), layout.spans, "ascending and apart");
+    assert!(layout.spans.windows(2).all(|w| w[0].end() <= w[1].start()), "ascending and apart");
+    for pair in layout.spans.windows(2).filter(|w| w[0].end() == w[1].start()) {
+        let border = |node: &Node| node.memory.iter().any(|m| m.start() == pair[1].start());
+        assert!(m.nodes.iter().any(border), "two touch amid a node");
+    }
+    for span in &layout.spans {
+        let on = m.nodes.iter().filter(|node| node.memory.overlaps(*span)).collect::<Vec<_>>();
+        assert!(on.len() <= 1 && on.iter().all(|node| node.memory.contains_range(*span)));
+    }
+    assert!(layout.spans.len() >= m.pieces);
     assert!(layout.spans.iter().all(|s| s.is_aligned(GRANULE) && s.start() >= LOW_LIMIT));
     assert!(spans.subtract(&ram).is_empty());
 
@@ -123,7 +145,10 @@ pub(crate) fn check(machine: &Machine, layout: &Layout) {
     let heads = heads(layout);
     let (kept, displaced) = (ranges(&m.keep), displaced(m, layout));
     let stays = kept.intersect(&spans).subtract(&heads);
-    assert_eq!(displaced, kept.subtract(&stays));
+    let leaving = kept.subtract(&stays);
+    let broken = |units: &RangeSet, size| units.intersect(&leaving).align_outward(size);
+    let huge = broken(&m.huge, GRANULE).union(&broken(&m.giant, GIANT));
+    assert_eq!(displaced, leaving.union(&huge));
     assert!(displaced.intersect(&ranges(&m.fixed)).is_empty());
     assert!(heads.intersect(&m.avoid).is_empty());
 
@@ -191,6 +216,14 @@ pub(crate) fn check_moves(
     let spans: RangeSet = layout.spans.iter().copied().collect();
     assert!(targets.subtract(&spans).is_empty());
     let parts: RangeSet = [layout.window, layout.boot_block, layout.mover].into_iter().collect();
+    for (units, size) in [(&machine.huge, GRANULE), (&machine.giant, GIANT)] {
+        for m in moves {
+            for unit in units.within(from(m)) {
+                assert!(unit.is_aligned(size), "a part of a huge page moves: {unit:?} of {m:?}");
+                assert_eq!(m.from.abs_diff(m.to) % size, 0, "{m:?}");
+            }
+        }
+    }
     for taken in [&ranges(&machine.keep), &machine.avoid, staged, &heads(layout), &parts] {
         assert!(targets.intersect(taken).is_empty());
     }

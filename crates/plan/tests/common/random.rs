@@ -2,7 +2,7 @@
 
 use crate::common::{MIB, Machine, map, range};
 use physmem::{E820Type, FrameSet, MemoryMap, PAGE_SIZE, PhysRange, RangeSet};
-use plan::{FOUR_GIB, GRANULE, LOW_LIMIT};
+use plan::{FOUR_GIB, GRANULE, LOW_LIMIT, Node};
 use proptest::prelude::*;
 
 /// 1 MiB without holes, RAM with holes, earlier regions and ragged ends, more RAM above 4 GiB.
@@ -58,6 +58,23 @@ fn pages_of(map: &MemoryMap) -> impl Strategy<Value = RangeSet> + use<> {
     .prop_map(move |set| set.intersect(&ram))
 }
 
+/// The first few whole units of `size` bytes in `keep`.
+fn whole_units(keep: &RangeSet, size: u64, count: usize) -> RangeSet {
+    let whole = keep.align_inward(size);
+    let starts = whole.iter().flat_map(|r| (r.start()..r.end()).step_by(size as usize));
+    starts.take(count).map(|start| PhysRange::from_len(start, size).unwrap()).collect()
+}
+
+/// Two nodes, one below so many granules, that are to keep so many each; or none.
+fn nodes(map: &MemoryMap, halves: Option<(u64, u64)>) -> Vec<Node> {
+    let Some((border, reserve)) = halves else { return Vec::new() };
+    // Borders need not be at granules.
+    let border = (border + 1) * GRANULE + border % 3 / 2 * PAGE_SIZE;
+    let halves = [range(0, border), range(border, map.ram().hull().unwrap().end() + border)];
+    let node = |half| Node { memory: RangeSet::from(half), reserve_ram: reserve * GRANULE };
+    halves.map(node).to_vec()
+}
+
 pub(crate) fn machines() -> impl Strategy<Value = Machine> {
     maps()
         .prop_flat_map(|map| {
@@ -73,6 +90,12 @@ pub(crate) fn machines() -> impl Strategy<Value = Machine> {
                 0..24u64,
                 0..60u64,
             );
+            let more = (
+                prop_oneof![2 => Just(0usize), 1 => 1..20usize],
+                prop_oneof![2 => Just(None), 1 => (0..200u64, 0..40u64).prop_map(Some)],
+                prop_oneof![1 => Just(0u64), 1 => 0..300 * MIB],
+                prop_oneof![4 => Just(1usize), 1 => 2..5usize],
+            );
             let limits = (
                 1..9usize,
                 prop_oneof![Just(u64::MAX), 1..600u64],
@@ -83,14 +106,20 @@ pub(crate) fn machines() -> impl Strategy<Value = Machine> {
                 0..1000u64,
                 1..7u32,
             );
-            (Just((map, keep, avoid)), needs, limits)
+            (Just((map, keep, avoid)), needs, limits, more)
         })
-        .prop_map(|((map, keep, avoid), needs, limits)| {
+        .prop_map(|((map, keep, avoid), needs, limits, more)| {
+            let (units, halves, span_price, pieces) = more;
             let (fixed, avoided, init, can_be_above_4g, initrd, reserve) = needs;
             let (max_spans, stay_price, head, mover, low, seed, staged, block) = limits;
             let few = |r: PhysRange| PhysRange::from_len(r.start(), r.len().min(8 * PAGE_SIZE));
             let avoided = usize::try_from(avoided).unwrap();
             Machine {
+                huge: whole_units(&keep, GRANULE, units),
+                giant: RangeSet::new(),
+                nodes: nodes(&map, halves),
+                span_price,
+                pieces,
                 fixed: keep.iter().skip(3).step_by(7).take(fixed).collect(),
                 avoid: avoid.iter().take(avoided).filter_map(|r| few(r).ok()).collect(),
                 map,
