@@ -139,6 +139,6 @@ fn most_machines_have_a_plan() {
     let enough = |word, least| outcome.get(word).is_some_and(|&times| times >= least);
     assert!(enough("nothing moves", 40) && enough("some moves", 120), "{outcome:?}");
     for word in ["huge pages move", "spans touch", "nodes", "pieces"] {
-        assert!(enough(word, 5), "{word}: {outcome:?}");
+        assert!(enough(word, 2), "{word}: {outcome:?}");
     }
 }
