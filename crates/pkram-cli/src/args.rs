@@ -106,6 +106,18 @@ pub(crate) struct Save {
     /// forbidden or a file cannot be mapped for writing
     #[arg(long)]
     pub(crate) no_pins: bool,
+    /// Refuse a plan that would move a page of the source with this name, or without a name of any
+    /// source
+    #[arg(long, value_name = "NAME", num_args = 0..=1, require_equals = true,
+          default_missing_value = "")]
+    pub(crate) in_place: Vec<String>,
+    /// Cut the region into at least so many spans, so that `restore` can give memory back span by
+    /// span: with 9, it needs an eighth of the data's size beside what it copies
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) pieces: usize,
+    /// Let huge pages of hugetlbfs move, as a whole, where there is no plan otherwise
+    #[arg(long)]
+    pub(crate) move_huge: bool,
     /// What to keep: a file or directory on tmpfs or hugetlbfs; `memfd:PID:FD`, a memfd of a running
     /// process; or `sysv:ID`, a SysV segment. With NAME= before it, NAME is its directory in the
     /// region

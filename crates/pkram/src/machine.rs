@@ -3,7 +3,8 @@
 use kexec::OldBootParams;
 use kexec::e820::keep_reserved;
 use physmem::{
-    E820Entry, E820Type, FirmwareError, IomemError, IomemResource, MemoryMap, RangeSet, parse_iomem,
+    E820Entry, E820Type, FirmwareError, IomemError, IomemResource, MemoryMap, PhysRange, RangeSet,
+    parse_iomem,
 };
 use std::fs;
 use std::io;
@@ -119,6 +120,39 @@ pub fn memory_block() -> Result<u64, MachineError> {
         .ok_or_else(|| MachineError::Number { path: path.to_owned(), found: text.clone() })
 }
 
+/// The memory of each NUMA node that has any, from `/sys/devices/system/node`, where a node names
+/// its memory blocks of `block` bytes. A block that two nodes name is in neither set.
+pub fn nodes(block: u64) -> Result<Vec<RangeSet>, MachineError> {
+    nodes_in(Path::new("/sys/devices/system/node"), block)
+}
+
+fn nodes_in(dir: &Path, block: u64) -> Result<Vec<RangeSet>, MachineError> {
+    let numbered = |dir: &Path, prefix: &str| -> Result<Vec<u64>, MachineError> {
+        let names = match fs::read_dir(dir) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            other => other.map_err(io_at(dir))?,
+        };
+        let mut numbers = Vec::new();
+        for name in names {
+            let name = name.map_err(io_at(dir))?.file_name();
+            numbers.extend(name.to_str().and_then(|n| n.strip_prefix(prefix)?.parse::<u64>().ok()));
+        }
+        numbers.sort_unstable();
+        Ok(numbers)
+    };
+    let (mut nodes, mut all, mut twice) = (Vec::new(), RangeSet::new(), RangeSet::new());
+    for node in numbered(dir, "node")? {
+        let blocks = numbered(&dir.join(format!("node{node}")), "memory")?;
+        let range = |n: u64| PhysRange::from_len(n.checked_mul(block)?, block).ok();
+        let memory: RangeSet = blocks.into_iter().filter_map(range).collect();
+        twice = twice.union(&all.intersect(&memory));
+        all = all.union(&memory);
+        nodes.push(memory);
+    }
+    let own = nodes.iter().map(|memory: &RangeSet| memory.subtract(&twice));
+    Ok(own.filter(|memory| !memory.is_empty()).collect())
+}
+
 /// The running kernel's release, as `uname -r` prints it.
 pub fn kernel_release() -> String {
     rustix::system::uname().release().to_string_lossy().into_owned()
@@ -135,7 +169,6 @@ fn io_at(path: &Path) -> impl Fn(io::Error) -> MachineError + '_ {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use physmem::PhysRange;
 
     #[test]
     fn only_what_was_released_becomes_ram() {
@@ -171,5 +204,23 @@ mod tests {
         assert_eq!(at(5500), Some(E820Type::Pmem), "an NVDIMM");
         let ram = [(1, 100), (200, 500), (600, 1000), (1100, 2000), (2100, 4096)];
         assert_eq!(map.ram(), ram.into_iter().map(|(s, e)| range(s, e)).collect());
+    }
+
+    #[test]
+    fn nodes_have_the_memory_blocks_that_they_alone_name() {
+        let root = tempfile::tempdir().unwrap();
+        let blocks = [("node0", 0..4), ("node0", 8..12), ("node1", 3..8), ("node2", 0..0)];
+        for (node, numbers) in blocks {
+            for number in numbers {
+                fs::create_dir_all(root.path().join(format!("{node}/memory{number}"))).unwrap();
+            }
+            fs::create_dir_all(root.path().join(node).join("memory_failure")).unwrap();
+        }
+        fs::write(root.path().join("has_memory"), "0-1\n").unwrap();
+        let range = |start: u64, end: u64| PhysRange::new(start << 27, end << 27).unwrap();
+        let want = [vec![range(0, 3), range(8, 12)], vec![range(4, 8)]];
+        let want: Vec<RangeSet> = want.into_iter().map(|n| n.into_iter().collect()).collect();
+        assert_eq!(nodes_in(root.path(), 1 << 27).unwrap(), want);
+        assert_eq!(nodes_in(&root.path().join("none"), 1 << 27).unwrap(), []);
     }
 }

@@ -75,7 +75,7 @@ pub enum PlanError {
     /// In-place pages lie where no span can be, or where the next kernel must be.
     #[error(
         "in-place memory would have to move: {} bytes in {} ranges, the first is {}; \
-         drop --in-place for it or lower the RAM asked for the next kernel",
+         let it move (--move-huge for hugetlbfs), or lower the RAM asked for the next kernel",
         ranges.bytes(), ranges.count(),
         ranges.iter().next().map_or_else(String::new, |r| r.to_string())
     )]

@@ -27,7 +27,11 @@ pub(super) fn measure() -> Result<Vec<Figure>> {
     let fill = || (0..BYTES >> 20).try_for_each(|_| file.write_all(&piece));
     let (filled, fill_seconds) = timed(fill);
     filled.with_context(|| format!("fill a file in {TMPFS}"))?;
-    let spec = SourceSpec { name: "bench".into(), what: What::Path(file.path().to_owned()) };
+    let spec = SourceSpec {
+        name: "bench".into(),
+        what: What::Path(file.path().to_owned()),
+        in_place: false,
+    };
     let mut save = Save::new();
     add(&mut save, &[spec])?;
 

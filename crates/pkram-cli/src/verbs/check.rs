@@ -20,10 +20,17 @@ pub(crate) fn run(json: bool, save: &Save, bars: &Bars) -> anyhow::Result<ExitCo
 }
 
 /// What to keep, from the command line.
-pub(crate) fn sources(save: &Save) -> Result<nodes::Save, SourceError> {
+pub(crate) fn sources(save: &Save) -> anyhow::Result<nodes::Save> {
     let specs: Result<Vec<_>, _> = save.sources.iter().map(|s| SourceSpec::parse(s)).collect();
+    let mut specs = specs.map_err(SourceError::from)?;
+    for name in &save.in_place {
+        let named: Vec<_> =
+            specs.iter_mut().filter(|s| name.is_empty() || s.name == *name).collect();
+        anyhow::ensure!(!named.is_empty(), "--in-place={name}: no source has this name");
+        named.into_iter().for_each(|s| s.in_place = true);
+    }
     let mut nodes = nodes::Save::new();
-    source::add(&mut nodes, &specs?)?;
+    source::add(&mut nodes, &specs)?;
     Ok(nodes)
 }
 
@@ -37,6 +44,8 @@ pub(crate) fn options(save: &Save) -> Options {
         next: NextOptions { kernel: save.kernel.clone(), initrd: save.initrd.clone(), cmdline },
         reserve_ram: save.reserve_ram,
         seed: save.seed,
+        move_huge: save.move_huge,
+        pieces: save.pieces,
         manner: Manner { threads: 0, no_pins: save.no_pins },
         force: save.force,
     }

@@ -13,6 +13,7 @@ mod grip;
 mod hold;
 mod look;
 mod stamp;
+mod units;
 mod view;
 mod workers;
 

@@ -39,6 +39,7 @@ pub use object::{FoundFile, Object};
 
 use crate::manifest;
 use regionfs::{Attributes, Timestamp, Tree};
+use std::ops::Range;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -55,6 +56,8 @@ pub struct Save {
     pub(crate) origins: Vec<manifest::Source>,
     /// What the user should know.
     pub(crate) notes: Vec<String>,
+    /// Objects whose pages may not move.
+    in_place: Vec<Range<usize>>,
     /// Folders of the files that are found by path.
     dirs: Vec<PathBuf>,
 }
@@ -79,6 +82,7 @@ impl Save {
             folders: Vec::new(),
             origins: Vec::new(),
             notes: Vec::new(),
+            in_place: Vec::new(),
             dirs: Vec::new(),
         }
     }
@@ -111,6 +115,11 @@ impl Save {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.origins.is_empty()
+    }
+
+    /// The objects, by their numbers, whose pages may not move.
+    pub(crate) fn in_place(&self) -> impl Iterator<Item = usize> {
+        self.in_place.iter().cloned().flatten()
     }
 
     /// Where an object was found, for messages.

@@ -17,6 +17,7 @@ pub struct Node<'s> {
     name: String,
     dir: NodeId,
     origin: Option<manifest::Origin>,
+    in_place: bool,
     undo: Option<Undo>,
 }
 
@@ -43,7 +44,7 @@ impl<'s> Node<'s> {
         };
         let dir = save.tree.add_inode(attributes, Content::Directory)?;
         let (undo, name) = (Some(undo), name.to_owned());
-        let node = Self { save, name, dir, origin: None, undo };
+        let node = Self { save, name, dir, origin: None, in_place: false, undo };
         let root = node.save.tree.root();
         node.save.tree.link(root, node.name.as_bytes(), dir)?;
         Ok(node)
@@ -124,6 +125,12 @@ impl<'s> Node<'s> {
         self.save.folders.push(Folder { path: path.to_owned(), inode, mtime });
     }
 
+    /// Whether no page of the node may move, because a device writes to them: then a plan that
+    /// would have to move one fails.
+    pub fn set_in_place(&mut self, in_place: bool) {
+        self.in_place = in_place;
+    }
+
     /// Tells the user something.
     pub fn note(&mut self, text: String) {
         self.save.notes.push(text);
@@ -139,7 +146,10 @@ impl<'s> Node<'s> {
         let name = std::mem::take(&mut self.name);
         let origin = self.origin.take().unwrap_or(manifest::Origin::Program);
         self.save.origins.push(manifest::Source { name, origin });
-        self.undo = None;
+        let first = self.undo.take().map_or(0, |undo| undo.files);
+        if self.in_place {
+            self.save.in_place.push(first..self.save.files.len());
+        }
     }
 }
 

@@ -3,9 +3,10 @@
 
 use super::compose::{Own, TreeFault, finish};
 use super::next::NextKernel;
-use super::options::{Options, SaveError, default_reserve};
+use super::options::{Options, SaveError};
 use super::place::Places;
 use super::stage::{Image, Parts, pages_bound};
+use super::terms::Terms;
 use crate::census::{Census, Held};
 use crate::head::{HEAD_BYTES, LATER_HEAD_BLOCKS, SpanHead};
 use crate::machine;
@@ -14,22 +15,11 @@ use crate::nodes::Save;
 use crate::progress::Progress;
 use crate::staging::{Staging, StagingError};
 use kexec::{Boot, BzImage};
-use physmem::{ADDRESS_LIMIT, E820Type, FrameSet, MemoryMap, PAGE_SIZE, PhysRange, RangeSet};
-use plan::{KernelNeeds, Layout, MoveRun, PlanError, Request, assign, lay_out};
+use physmem::{E820Type, FrameSet, MemoryMap, PAGE_SIZE, PhysRange, RangeSet};
+use plan::{Layout, MoveRun, PlanError, assign};
 use regionfs::{ComposeError, FileExtent, Geometry, RegionImage, Timestamp};
 use std::io;
 use uuid::Uuid;
-
-/// Spans that one region has at most.
-const MAX_SPANS: usize = 8;
-
-/// How much memory outside the next kernel's RAM it is worth to leave a page where it is: a copy
-/// costs a tenth of a nanosecond a byte, once; memory in a span is missing until it is released.
-const STAY_PRICE: u64 = 32;
-
-/// RAM below 4 GiB that the next kernel finds in one piece: swiotlb's 64 MiB and as much again for
-/// 32-bit devices (`kernel/dma/swiotlb.c: IO_TLB_DEFAULT_SIZE`).
-const LOW_RAM: u64 = 128 << 20;
 
 /// What staging leaves of the available memory, in bytes.
 const SPARE: u64 = 16 << 20;
@@ -48,6 +38,7 @@ pub(super) struct Work<'a> {
     pub(super) kernel: &'a BzImage<'a>,
     pub(super) map: &'a MemoryMap,
     pub(super) keep: &'a FrameSet,
+    pub(super) terms: Terms,
     pub(super) boot: Boot<'a>,
     pub(super) mover_bytes: u64,
     pub(super) seed: u64,
@@ -109,13 +100,12 @@ impl Work<'_> {
         self.progress.begin("plan", 3);
         let pages = |bytes: usize| (bytes as u64).div_ceil(PAGE_SIZE);
         let content = head_blocks
-            + MAX_SPANS as u64 * LATER_HEAD_BLOCKS
             + pages(self.kernel.payload().len())
             + self.next.initrd_len().div_ceil(PAGE_SIZE)
             + self.boot.bound() / PAGE_SIZE;
         let kept_pages = self.keep.bytes() / PAGE_SIZE;
         let room = if staged_in_spans { pages_bound(content, kept_pages) * PAGE_SIZE } else { 0 };
-        let layout = lay_out(&self.request(head_blocks, room)?)?;
+        let layout = self.lay_out(head_blocks, room)?;
         self.next.refuse_conflicts(
             &layout.next_map(self.map).of_type(E820Type::Pram),
             self.options.force,
@@ -123,7 +113,8 @@ impl Work<'_> {
         self.progress.advance(1);
 
         let displaced = layout.figures.displaced / PAGE_SIZE;
-        let staged = pages_bound(content, displaced) * PAGE_SIZE;
+        let heads = layout.spans.len() as u64 * LATER_HEAD_BLOCKS;
+        let staged = pages_bound(content + heads, displaced) * PAGE_SIZE;
         // Asking for more than there is wakes the OOM killer, which may hit the sources' owner.
         let available = machine::meminfo("MemAvailable")?;
         if staged + SPARE > available {
@@ -187,39 +178,6 @@ impl Work<'_> {
         let payload = self.kernel.payload();
         let parts = Parts { layout, preserved, image, heads, next: self.next, payload, boot_block };
         Ok(parts.stage(staging)?)
-    }
-
-    fn request(&self, head_blocks: u64, staged_bytes: u64) -> Result<Request<'_>, SaveError> {
-        static NO_FRAMES: FrameSet = FrameSet::new();
-        static NO_RANGES: RangeSet = RangeSet::new();
-        let ram = self.map.ram().bytes();
-        let initrd_bytes = self.next.initrd_len();
-        let reserve = default_reserve(ram, initrd_bytes, self.kernel.init_size());
-        Ok(Request {
-            map: self.map,
-            keep: self.keep,
-            fixed: &NO_FRAMES,
-            avoid: &NO_RANGES,
-            kernel: KernelNeeds {
-                init_size: self.kernel.init_size(),
-                alignment: self.kernel.kernel_alignment(),
-                min_addr: self.kernel.pref_address(),
-                can_be_above_4g: true,
-            },
-            initrd_bytes,
-            initrd_max_addr: ADDRESS_LIMIT - 1,
-            boot_block_bytes: self.boot.bound(),
-            mover_bytes: self.mover_bytes,
-            head_bytes: head_blocks * PAGE_SIZE + slack(self.keep.bytes()),
-            staged_bytes,
-            reserve_ram: self.options.reserve_ram.unwrap_or(reserve),
-            low_ram: LOW_RAM.min(ram / 8),
-            memory_block: machine::memory_block()?,
-            max_spans: MAX_SPANS,
-            max_entries: kexec::e820::IN_ZERO_PAGE,
-            stay_price: STAY_PRICE,
-            seed: self.seed,
-        })
     }
 
     fn tree(
@@ -286,11 +244,6 @@ impl Work<'_> {
     }
 }
 
-/// Room behind the metadata, in bytes: free blocks, so that the mounted region can be written to.
-fn slack(kept: u64) -> u64 {
-    (4 << 20) + (kept / 100).next_multiple_of(PAGE_SIZE)
-}
-
 /// Where nothing may be staged: where the mover writes, and the first MiB, which belongs to the
 /// boot code of the next kernel.
 fn forbidden(layout: &Layout) -> RangeSet {
@@ -301,6 +254,7 @@ fn forbidden(layout: &Layout) -> RangeSet {
         .into_iter()
         .chain(layout.initrd)
         .chain(heads)
+        .chain(layout.berths().iter())
         .chain(PhysRange::new(0, plan::LOW_LIMIT).ok())
         .collect()
 }

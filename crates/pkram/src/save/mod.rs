@@ -14,6 +14,7 @@ mod place;
 mod prepare;
 mod prepared;
 mod stage;
+mod terms;
 
 pub use next::{CmdlineChoice, NextError, NextKernel, NextOptions};
 pub use options::{Options, SaveError, default_reserve};

@@ -25,6 +25,10 @@ pub struct Options {
     pub next: NextOptions,
     /// RAM that the next kernel must have, in bytes; by default [`default_reserve`].
     pub reserve_ram: Option<u64>,
+    /// Whether pages of hugetlbfs may be moved where there is no plan otherwise.
+    pub move_huge: bool,
+    /// Into how many spans the region is cut at least, each to be given back by itself.
+    pub pieces: usize,
     /// How to hold the pages.
     pub manner: Manner,
     /// Fixes the choice of the kernel's place; random by default.
@@ -37,7 +41,15 @@ impl Options {
     /// Everything as it is by default, into this kernel.
     #[must_use]
     pub fn new(next: NextOptions) -> Self {
-        Self { next, reserve_ram: None, manner: Manner::default(), seed: None, force: false }
+        Self {
+            next,
+            reserve_ram: None,
+            move_huge: false,
+            pieces: 1,
+            manner: Manner::default(),
+            seed: None,
+            force: false,
+        }
     }
 }
 

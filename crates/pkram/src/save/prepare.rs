@@ -4,6 +4,7 @@ use super::draw::Work;
 use super::next::{NextError, NextKernel};
 use super::options::{Options, SaveError};
 use super::prepared::{Clock, Prepared};
+use super::terms::Terms;
 use crate::ages::Ages;
 use crate::census::hold;
 use crate::handover::Handover;
@@ -15,6 +16,7 @@ use crate::progress::Progress;
 use crate::region::discover;
 use crate::sys::tsc;
 use kexec::boot_block::TIMELINE_BYTES;
+use kexec::e820::IN_ZERO_PAGE;
 use kexec::identity::{Identity, reach};
 use kexec::mover_segment::Orders;
 use kexec::preflight::obstacles;
@@ -91,6 +93,7 @@ pub fn prepare(
         kernel: &kernel,
         map: &map,
         keep: &keep,
+        terms: Terms::read(&map, &save, &census, options)?,
         boot,
         mover_bytes: MoverSegment::pages_needed(&identity) * PAGE_SIZE,
         seed: options.seed.map_or_else(|| platform.random_u64(), Ok)?,
@@ -118,8 +121,16 @@ pub fn prepare(
         .map_err(|source| SaveError::BootBlock(source.into()))?;
     handover =
         Handover { start_tsc: clock.tsc, held_tsc: held, composed_tsc: composed, ..handover };
+    let next_map = drawn.layout.next_map(&map);
+    let entries = next_map.entries().len();
+    if entries > IN_ZERO_PAGE {
+        notes.push(format!(
+            "the next kernel's memory map has {entries} entries; other programs hand on only \
+             {IN_ZERO_PAGE}: do the next kexec with pkram as well"
+        ));
+    }
     let prepared = Prepared {
-        next_map: drawn.layout.next_map(&map),
+        next_map,
         kept,
         handover_offset: drawn.timeline + TIMELINE_BYTES as u64 - drawn.boot_block.start(),
         layout: drawn.layout,

@@ -11,7 +11,13 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
 /// Adds the memfd as the node `name`. Its process goes on with it until it ends or the jump comes.
-pub(super) fn add(save: &mut Save, name: &str, pid: u32, fd: u32) -> Result<(), SourceError> {
+pub(super) fn add(
+    save: &mut Save,
+    name: &str,
+    pid: u32,
+    fd: u32,
+    stay: bool,
+) -> Result<(), SourceError> {
     let label = format!("memfd:{pid}:{fd}");
     let at = |what| move |source| SourceError::Memfd { pid, fd, what, source };
     let file = get(pid, fd).map_err(at("cannot get the descriptor (pidfd_getfd(2))"))?;
@@ -40,6 +46,7 @@ pub(super) fn add(save: &mut Save, name: &str, pid: u32, fd: u32) -> Result<(), 
     object.set_label(label.clone());
     object.file(file.as_fd()).map_err(wrap)?;
     object.finish().map_err(wrap)?;
+    node.set_in_place(stay);
     node.finish();
     Ok(())
 }

@@ -26,11 +26,12 @@ use crate::nodes::Save;
 pub fn add(save: &mut Save, specs: &[SourceSpec]) -> Result<(), SourceError> {
     check_names(specs)?;
     let mut trees = tree::Trees::default();
-    for SourceSpec { name, what } in specs {
+    for SourceSpec { name, what, in_place } in specs {
+        let stay = *in_place;
         match what {
-            What::Path(path) => trees.add(save, name, path)?,
-            What::Memfd { pid, fd } => memfd::add(save, name, *pid, *fd)?,
-            What::Sysv { id } => sysv::add(save, name, *id)?,
+            What::Path(path) => trees.add(save, name, path, stay)?,
+            What::Memfd { pid, fd } => memfd::add(save, name, *pid, *fd, stay)?,
+            What::Sysv { id } => sysv::add(save, name, *id, stay)?,
         }
     }
     Ok(())

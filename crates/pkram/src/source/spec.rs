@@ -12,6 +12,8 @@ pub struct SourceSpec {
     pub name: String,
     /// What to keep.
     pub what: What,
+    /// Whether its pages may not move.
+    pub in_place: bool,
 }
 
 /// What to keep.
@@ -102,7 +104,7 @@ impl SourceSpec {
         let name = name.map_or_else(|| default_name(&what), str::to_owned);
         match check_name(&name) {
             Err(error @ NodeError::Name { .. }) => Err(SpecError::Name(error.to_string())),
-            _ => Ok(Self { name, what }),
+            _ => Ok(Self { name, what, in_place: false }),
         }
     }
 }

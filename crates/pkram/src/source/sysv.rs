@@ -10,7 +10,7 @@ use std::io;
 pub(crate) const FILE: &str = "segment";
 
 /// Adds the segment as the node `name`.
-pub(super) fn add(save: &mut Save, name: &str, id: i32) -> Result<(), SourceError> {
+pub(super) fn add(save: &mut Save, name: &str, id: i32, stay: bool) -> Result<(), SourceError> {
     let at = |what| move |source| SourceError::Sysv { id, what, source };
     let stat = shm_stat(id).map_err(at("cannot ask for it (shmctl(2))"))?;
     if stat.mode & SHM_DEST != 0 {
@@ -39,6 +39,7 @@ pub(super) fn add(save: &mut Save, name: &str, id: i32) -> Result<(), SourceErro
     object.set_label(format!("sysv:{id}"));
     object.pages_at(attached.address(), stat.bytes).map_err(wrap)?;
     object.finish().map_err(wrap)?;
+    node.set_in_place(stay);
     node.finish();
     Ok(())
 }

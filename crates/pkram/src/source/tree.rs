@@ -64,6 +64,7 @@ impl Trees {
         save: &mut Save,
         name: &str,
         path: &Path,
+        stay: bool,
     ) -> Result<(), SourceError> {
         let path = std::path::absolute(path).map_err(io_at(path))?;
         let path = path.canonicalize().map_err(io_at(&path))?;
@@ -86,6 +87,7 @@ impl Trees {
                 let top = node.root();
                 self.remember_dir(&stat, &path, top, name)?;
                 self.descend(&mut node, Pending::new(path, top, &stat), name)?;
+                node.set_in_place(stay);
                 node.finish();
             }
             FileType::RegularFile => {
@@ -98,6 +100,7 @@ impl Trees {
                 node.set_origin(origin);
                 let top = node.root();
                 self.add_entry(&mut node, top, parent, file, &stat, name)?;
+                node.set_in_place(stay);
                 node.finish();
             }
             other => return Err(SourceError::NotFileOrDirectory { path, kind: kind_name(other) }),
