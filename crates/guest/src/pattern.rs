@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use serde_json::json;
 
 use crate::digest::data_ranges;
 use crate::rng::Rng;
-use crate::sys::{Mapping, make_segment};
+use crate::sys::{Mapping, make_segment, read_segment};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -54,6 +54,12 @@ enum What {
         /// Of huge pages
         #[arg(long)]
         huge: bool,
+        #[command(flatten)]
+        shape: Shape,
+    },
+    /// Fail unless the segment with this key has the pattern
+    CheckSysv {
+        key: i32,
         #[command(flatten)]
         shape: Shape,
     },
@@ -108,8 +114,14 @@ impl Shape {
             file.read_exact_at(found, offset as u64)?;
             ensure!(found == expected, "other bytes at offset {offset:#x}");
         }
-        if self.holes > 0 {
-            for (start, end) in data_ranges(file, size)? {
+        let blocks = file.metadata()?.blocks() * 512;
+        let ranges = data_ranges(file, size)?;
+        if self.holes > 0 && ranges == [(0, size)] && blocks < size {
+            // hugetlbfs tells of holes by the number of blocks alone.
+            let pages = (0..self.size).step_by(PAGE).filter(|&at| !self.is_hole(at)).count();
+            ensure!(blocks == (pages * PAGE) as u64, "{blocks} bytes of data");
+        } else if self.holes > 0 {
+            for (start, end) in ranges {
                 let mut pages = (usize::try_from(start)?..usize::try_from(end)?).step_by(PAGE);
                 let filled = pages.find(|&at| self.is_hole(at));
                 ensure!(filled.is_none(), "the hole at {filled:x?} was filled");
@@ -153,6 +165,12 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             let pages = (0..shape.size).step_by(PAGE).map(|at| shape.page(at));
             let id = make_segment(*key, &pages.collect::<Vec<_>>().concat(), *huge)?;
             println!("{}", json!({ "id": id }));
+            Ok(())
+        }
+        What::CheckSysv { key, shape } => {
+            let found = read_segment(*key, shape.size).context("read the segment")?;
+            let pages = (0..shape.size).step_by(PAGE).map(|at| shape.page(at));
+            ensure!(found == pages.collect::<Vec<_>>().concat(), "other bytes in the segment");
             Ok(())
         }
         What::Faults { file } => faults(file),

@@ -88,6 +88,27 @@ pub(crate) fn make_segment(key: i32, bytes: &[u8], huge: bool) -> io::Result<i32
     Ok(id)
 }
 
+/// The first bytes of the SysV segment with this key; fails if it is shorter.
+pub(crate) fn read_segment(key: i32, length: usize) -> io::Result<Vec<u8>> {
+    // SAFETY: takes integers only.
+    let id = unsafe { libc::shmget(key, length, 0) };
+    if id < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: a null hint without SHM_REMAP replaces no existing mapping.
+    let base = unsafe { libc::shmat(id, null(), libc::SHM_RDONLY) };
+    if base.addr() == usize::MAX {
+        return Err(io::Error::last_os_error());
+    }
+    let mut bytes = vec![0; length];
+    // SAFETY: the segment is attached and has at least `length` bytes, or shmget had failed;
+    // `bytes` has as many, in Rust's own memory.
+    unsafe { copy_nonoverlapping(base.cast(), bytes.as_mut_ptr(), length) };
+    // SAFETY: the address is that of the attachment; nothing points into it any more.
+    unsafe { libc::shmdt(base) };
+    Ok(bytes)
+}
+
 impl Drop for Mapping {
     fn drop(&mut self) {
         // SAFETY: `base` and `length` are those of a successful mmap, unmapped nowhere else, and

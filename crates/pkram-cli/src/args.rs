@@ -51,6 +51,21 @@ pub(crate) enum Verb {
         #[arg(num_args = 1..=2, required = true, value_names = ["REGION", "DIR"])]
         what: Vec<PathBuf>,
     },
+    /// Copy nodes back to where they came from, and give the region's memory back as it goes
+    Restore {
+        /// The nodes; all if none is named
+        names: Vec<String>,
+        /// Restore to directories in DIR, each called like its node
+        #[arg(long, value_name = "DIR")]
+        to: Option<PathBuf>,
+        /// UUID of the region (or its beginning), or a device of it; may be left out where there is
+        /// only one
+        #[arg(long)]
+        region: Option<String>,
+        /// Keep the region; it is kept as well where not all of its nodes are restored
+        #[arg(long)]
+        keep: bool,
+    },
     /// Check all metadata of a region; exit status 1 where something is not whole
     Verify {
         /// UUID of the region (or its beginning), or a device of it

@@ -22,6 +22,16 @@ pub(crate) enum Kind {
     Other,
 }
 
+impl Kind {
+    /// Bytes in a page of its files, as far as those are memory.
+    pub(crate) const fn page(self) -> u64 {
+        match self {
+            Self::Hugetlbfs { page } => page,
+            Self::Tmpfs | Self::Other => physmem::PAGE_SIZE,
+        }
+    }
+}
+
 /// What kind of filesystem `fd` lies on.
 pub(crate) fn kind_of(fd: impl AsFd) -> io::Result<Kind> {
     let stat = fstatfs(fd)?;

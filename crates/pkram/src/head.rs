@@ -24,6 +24,10 @@ pub const MAGIC: [u8; 8] = *b"PKRAMSPN";
 /// included.
 pub const RELEASED: [u8; 8] = *b"PKRAMREL";
 
+/// The first bytes of a span that was released alone, because what it carried was restored; the rest
+/// of its region lives on.
+pub const RESTORED: [u8; 8] = *b"PKRAMRST";
+
 /// Version of this layout.
 pub const VERSION: u32 = 1;
 
@@ -86,6 +90,8 @@ pub enum HeadError {
     /// A head that was whole until its region was released.
     #[error("the span of region {region} was released; its content is gone", region = .head.region)]
     Released {
+        /// Whether the rest of its region lives on.
+        alone: bool,
         /// What it said.
         head: SpanHead,
     },
@@ -135,7 +141,8 @@ impl SpanHead {
     /// The head that `bytes` claim to be, if they are whole.
     pub fn parse(bytes: &[u8; HEAD_BYTES]) -> Result<Self, HeadError> {
         let mut layout = Layout::read_from_bytes(bytes).expect("the sizes are equal");
-        let released = layout.magic == RELEASED;
+        let alone = layout.magic == RESTORED;
+        let released = alone || layout.magic == RELEASED;
         if layout.magic != MAGIC && !released {
             return Err(HeadError::NotOurs { found: layout.magic });
         }
@@ -179,7 +186,7 @@ impl SpanHead {
                 head.region_blocks
             )));
         }
-        if released { Err(HeadError::Released { head }) } else { Ok(head) }
+        if released { Err(HeadError::Released { alone, head }) } else { Ok(head) }
     }
 }
 
@@ -210,7 +217,10 @@ mod tests {
     fn a_released_head_still_says_what_it_was() {
         let mut bytes = head().to_bytes();
         bytes[..8].copy_from_slice(&RELEASED);
-        assert_eq!(SpanHead::parse(&bytes), Err(HeadError::Released { head: head() }));
+        let released = |alone| Err(HeadError::Released { alone, head: head() });
+        assert_eq!(SpanHead::parse(&bytes), released(false));
+        bytes[..8].copy_from_slice(&RESTORED);
+        assert_eq!(SpanHead::parse(&bytes), released(true));
         // Half of a mark is none, nor is a mark on something else.
         bytes[7] = MAGIC[7];
         assert!(matches!(SpanHead::parse(&bytes), Err(HeadError::NotOurs { .. })));

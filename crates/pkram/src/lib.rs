@@ -34,11 +34,13 @@ mod pagemap;
 mod platform;
 pub mod progress;
 pub mod region;
+pub mod restore;
 pub mod save;
 pub mod source;
 mod staging;
 #[expect(unsafe_code, reason = "the only place for it")]
 mod sys;
+mod workers;
 
 pub use kexec::preflight::{Obstacle, is_loaded, obstacles};
 pub use kexec::sys::unload;

@@ -46,11 +46,17 @@ pub enum Origin {
     Tmpfs {
         /// Where it was.
         path: String,
+        /// Whether that is a file, which is alone in the node's directory then.
+        #[serde(default)]
+        file: bool,
     },
     /// A file or tree on hugetlbfs.
     Hugetlbfs {
         /// Where it was.
         path: String,
+        /// Whether that is a file, which is alone in the node's directory then.
+        #[serde(default)]
+        file: bool,
         /// Bytes in a page.
         page: u64,
     },
@@ -98,12 +104,14 @@ pub struct SysvOrigin {
     pub size: u64,
     /// How many had it attached.
     pub attached: u64,
+    /// Bytes in a page of it.
+    pub page: u64,
 }
 
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Tmpfs { path } | Self::Hugetlbfs { path, .. } => f.write_str(path),
+            Self::Tmpfs { path, .. } | Self::Hugetlbfs { path, .. } => f.write_str(path),
             Self::Memfd(m) => {
                 write!(f, "memfd {:?} of {} ({}:{})", m.memfd, m.process, m.pid, m.fd)
             }

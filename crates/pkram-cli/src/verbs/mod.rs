@@ -7,11 +7,13 @@ mod kexec;
 mod list;
 mod mount;
 mod release;
+mod restore;
 mod status;
 mod verify;
 
 use crate::args::{Cli, Verb};
 use crate::bar::Bars;
+use pkram::restore::RestoreOptions;
 use std::process::ExitCode;
 
 /// Does what the command line says.
@@ -27,6 +29,10 @@ pub(crate) fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Verb::List => list::run(cli.json),
         Verb::Mount { what } => mount::run(cli.json, what),
         Verb::Release { region, force } => release::run(cli.json, region.as_deref(), *force),
+        Verb::Restore { names, to, region, keep } => {
+            let options = RestoreOptions { names: names.clone(), to: to.clone(), keep: *keep };
+            restore::run(cli.json, region.as_deref(), &options, &bars)
+        }
         Verb::Status => status::run(cli.json),
         Verb::Verify { region } => verify::run(cli.json, region.as_deref()),
         Verb::Inspect { path, tree } => inspect::run(cli.json, path, *tree),

@@ -3,11 +3,11 @@
 use super::frames::{Part, populate, read_frames};
 use super::stamp::Stamp;
 use super::view::{TASK_BYTES, View, views};
-use super::workers::{each, processors};
 use super::{Census, CensusError, FileCensus, io_at};
 use crate::nodes::{ObjectFile, Save};
 use crate::pagemap::Pagemap;
 use crate::progress::Progress;
+use crate::workers::{each, processors};
 use physmem::PAGE_SIZE;
 use std::fmt;
 use std::io;

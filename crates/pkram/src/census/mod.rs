@@ -15,7 +15,6 @@ mod look;
 mod stamp;
 mod units;
 mod view;
-mod workers;
 
 pub use hold::{Held, Hold, Manner, hold};
 pub use look::Change;

@@ -29,6 +29,11 @@ impl Area {
         let name = words.nth(2).unwrap_or_default().trim().to_owned();
         Some(Self { start: hex(start)?, end: hex(end)?, shared, offset, name })
     }
+
+    /// What leads to the file behind it.
+    fn link(&self) -> String {
+        format!("/proc/self/map_files/{:x}-{:x}", self.start, self.end)
+    }
 }
 
 /// The files behind the memory at `address`, for the object from byte `at` on.
@@ -50,8 +55,7 @@ pub(super) fn shared_pages(address: u64, len: u64, at: u64) -> Result<Vec<Piece>
             };
             return Err(NodeError::Private { address: next, what });
         }
-        let link = format!("/proc/self/map_files/{:x}-{:x}", area.start, area.end);
-        let file = open_either(&link)?;
+        let file = open_either(&area.link())?;
         let page = page_of(&file, &area.name)?;
         let part = end.min(area.end) - next;
         if !next.is_multiple_of(page) || part < end - next && !part.is_multiple_of(page) {
@@ -65,6 +69,19 @@ pub(super) fn shared_pages(address: u64, len: u64, at: u64) -> Result<Vec<Piece>
         true => Err(NodeError::Private { address: next, what: "not mapped".to_owned() }),
         false => Ok(pieces),
     }
+}
+
+/// The file behind the shared memory at `address`, and bytes in a page of it.
+pub(crate) fn file_at(address: u64) -> Result<(OwnedFd, u64), NodeError> {
+    let maps = "/proc/self/maps";
+    let table = fs::read_to_string(maps).map_err(io_at(maps))?;
+    let mut areas = table.lines().filter_map(Area::parse);
+    let area = areas.find(|a| a.start <= address && address < a.end);
+    let none = || NodeError::Private { address, what: "not mapped".to_owned() };
+    let area = area.ok_or_else(none)?;
+    let file = open_either(&area.link())?;
+    let page = page_of(&file, &area.name)?;
+    Ok((file, page))
 }
 
 /// All of `file`, for the object from byte `at` on.
@@ -97,8 +114,7 @@ fn open_either(path: &str) -> Result<OwnedFd, NodeError> {
 /// Bytes in a page of the file, if it is memory.
 fn page_of(file: impl AsFd, what: &str) -> Result<u64, NodeError> {
     match kind_of(&file).map_err(io_at(what))? {
-        Kind::Tmpfs => Ok(PAGE_SIZE),
-        Kind::Hugetlbfs { page } => Ok(page),
+        kind @ (Kind::Tmpfs | Kind::Hugetlbfs { .. }) => Ok(kind.page()),
         Kind::Other => {
             let filesystem = describe_fd(&file).map_err(io_at(what))?;
             Err(NodeError::NotMemory { what: what.to_owned(), filesystem })

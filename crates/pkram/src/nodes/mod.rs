@@ -27,7 +27,7 @@
 
 mod backing;
 mod error;
-mod memory;
+pub(crate) mod memory;
 mod node;
 mod object;
 

@@ -69,6 +69,18 @@ pub fn open(region: &Region) -> Result<Filesystem<Bytes>, ContentsError> {
     Ok(Filesystem::open(Bytes { parts }, end / PAGE_SIZE)?)
 }
 
+/// The filesystem of a region whose last spans were given back already: reading there fails.
+pub(crate) fn open_rest(region: &Region) -> Result<Filesystem<Bytes>, ContentsError> {
+    let mut parts = Vec::new();
+    let (mut end, mut blocks) = (0, 0);
+    for span in &region.spans {
+        end += span.head.range.len();
+        blocks = span.head.region_blocks;
+        parts.push((end, open_file(&span.device.block.clone().unwrap_or_default())?));
+    }
+    Ok(Filesystem::open(Bytes { parts }, blocks)?)
+}
+
 /// The filesystem in an image or on a device of `bytes` bytes.
 pub fn open_image(path: &Path, bytes: u64) -> Result<Filesystem<Bytes>, ContentsError> {
     let parts = vec![(bytes, open_file(path)?)];

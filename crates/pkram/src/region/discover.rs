@@ -101,8 +101,10 @@ pub fn discover() -> Result<Discovered, DeviceError> {
         };
         match read_head(&block, &device) {
             Ok(head) => found.add(Span { head, device }),
-            Err(DamagedReason::Head(HeadError::Released { head })) => {
-                gone.insert(head.region);
+            Err(DamagedReason::Head(HeadError::Released { alone, head })) => {
+                if !alone {
+                    gone.insert(head.region);
+                }
                 found.released.push(device);
             }
             Err(DamagedReason::Head(HeadError::NotOurs { .. })) if !has_ext4_label(&block) => {
@@ -198,8 +200,8 @@ fn read_head(block: &PathBuf, device: &Device) -> Result<SpanHead, DamagedReason
     let mut bytes = [0; HEAD_BYTES];
     File::open(block)?.read_exact_at(&mut bytes, 0)?;
     let head = SpanHead::parse(&bytes);
-    let (Ok(SpanHead { range, .. }) | Err(HeadError::Released { head: SpanHead { range, .. } })) =
-        head
+    let (Ok(SpanHead { range, .. })
+    | Err(HeadError::Released { head: SpanHead { range, .. }, .. })) = head
     else {
         return Ok(head?);
     };

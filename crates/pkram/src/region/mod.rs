@@ -15,5 +15,6 @@ pub use device::{Device, DeviceError, devices};
 pub use discover::{DamagedReason, DamagedSpan, Discovered, Region, Span, discover};
 pub use handback::HandBackError;
 pub use mount::{MountError, Mounted, find_mounted, mount, mount_read_only};
+pub(crate) use release::release_span;
 pub use release::{ReleaseError, Released, finish, given_back, release, release_remains};
 pub use users::{Use, User, Users};

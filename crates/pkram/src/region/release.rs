@@ -15,7 +15,7 @@ use super::discover::{Region, Span, discover};
 use super::handback::{self, HandBackError, hand_back, prepare, returnable, wake};
 use super::mount::{joined, joined_name, part};
 use super::users::{Use, Users, users_of};
-use crate::head::{HEAD_BYTES, HeadError, RELEASED, SpanHead};
+use crate::head::{HEAD_BYTES, HeadError, RELEASED, RESTORED, SpanHead};
 use crate::machine::{self, MachineError};
 use physmem::PhysRange;
 use rustix::fs::{Mode, OFlags, open, stat};
@@ -80,17 +80,23 @@ pub fn release(region: &Region) -> Result<Released, ReleaseError> {
     refuse_users(&devices, joined(&joined_name(region)))?;
     // A device that joins the spans goes unless somebody has it, which the next step finds out.
     let _ = part(region);
-    make_free(&devices)
+    make_free(&devices, RELEASED)
 }
 
 /// Gives back damaged spans, and what is left of a region with missing ones: memory that somebody
 /// who can judge it says is ours.
 pub fn release_remains(remains: &[&Device]) -> Result<Released, ReleaseError> {
     refuse_users(remains, None)?;
-    make_free(remains)
+    make_free(remains, RELEASED)
 }
 
-fn make_free(devices: &[&Device]) -> Result<Released, ReleaseError> {
+/// Gives back one span of a region that lives on: what it carried lies elsewhere by now.
+pub(crate) fn release_span(span: &Span) -> Result<Released, ReleaseError> {
+    refuse_users(&[&span.device], None)?;
+    make_free(&[&span.device], RESTORED)
+}
+
+fn make_free(devices: &[&Device], magic: [u8; 8]) -> Result<Released, ReleaseError> {
     // First see that every span is free, so that a refusal changes nothing.
     let locked: Vec<_> = devices.iter().map(|d| exclusive(d)).collect::<Result<_, _>>()?;
     // Then see that there is a way back, and only then make the region none, all of it.
@@ -99,7 +105,7 @@ fn make_free(devices: &[&Device]) -> Result<Released, ReleaseError> {
         prepare()?;
     }
     for (device, file) in devices.iter().zip(&locked) {
-        mark(file, device)?;
+        mark(file, device, magic)?;
     }
     drop(locked);
     Ok(hand_all_back(devices.iter().copied(), block))
@@ -118,7 +124,7 @@ pub fn finish() -> Result<Released, ReleaseError> {
     }
     for device in found.released.iter().filter(|d| d.block.is_some()) {
         // Of a region whose first span alone could be marked.
-        mark(&exclusive(device)?, device)?;
+        mark(&exclusive(device)?, device, RELEASED)?;
     }
     Ok(hand_all_back(&found.released, block))
 }
@@ -149,7 +155,7 @@ fn hand_all_back<'a>(devices: impl IntoIterator<Item = &'a Device>, block: u64) 
 
 /// Turns the head's magic, and takes the filesystem's superblock away as well, so that nobody
 /// mounts by label what is no region any more. One write within one page.
-fn mark(file: &File, device: &Device) -> Result<(), ReleaseError> {
+fn mark(file: &File, device: &Device, magic: [u8; 8]) -> Result<(), ReleaseError> {
     let write = || {
         let mut bytes = [0; HEAD_BYTES + SUPERBLOCK];
         let (head, _) = bytes.split_first_chunk_mut::<HEAD_BYTES>().expect("longer than a head");
@@ -157,7 +163,7 @@ fn mark(file: &File, device: &Device) -> Result<(), ReleaseError> {
         if !matches!(SpanHead::parse(head), Ok(_) | Err(HeadError::Released { .. })) {
             *head = lone_head(device.range).to_bytes();
         }
-        head[..RELEASED.len()].copy_from_slice(&RELEASED);
+        head[..magic.len()].copy_from_slice(&magic);
         file.write_all_at(&bytes, 0)?;
         file.sync_all()
     };

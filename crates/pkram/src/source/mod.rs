@@ -16,6 +16,7 @@ mod tree;
 
 pub use error::SourceError;
 pub use spec::{SourceSpec, SpecError, What, check_names};
+pub(crate) use sysv::SEGMENT;
 
 use crate::nodes::Save;
 

@@ -71,9 +71,10 @@ impl Trees {
         let fd = open_path(CWD, path.as_os_str()).map_err(io_at(&path))?;
         let stat = stat(&fd).map_err(io_at(&path))?;
         let shown = path.to_string_lossy().into_owned();
+        let file = file_type(&stat) == FileType::RegularFile;
         let origin = match kind_of(&fd).map_err(io_at(&path))? {
-            Kind::Tmpfs => Origin::Tmpfs { path: shown },
-            Kind::Hugetlbfs { page } => Origin::Hugetlbfs { path: shown, page },
+            Kind::Tmpfs => Origin::Tmpfs { path: shown, file },
+            Kind::Hugetlbfs { page } => Origin::Hugetlbfs { path: shown, file, page },
             Kind::Other => {
                 let filesystem = describe(stat.stx_dev_major, stat.stx_dev_minor);
                 return Err(SourceError::NotMemory { path, filesystem });

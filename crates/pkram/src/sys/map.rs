@@ -3,7 +3,7 @@
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, munmap};
 use std::ffi::c_void;
 use std::io;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr::NonNull;
 use std::sync::atomic::AtomicU64;
 
@@ -88,6 +88,37 @@ impl FileMap {
     pub(super) fn iovec(&self, offset: u64, len: u64) -> libc::iovec {
         let (start, len) = self.part(offset, len);
         libc::iovec { iov_base: start.as_ptr(), iov_len: len }
+    }
+
+    /// Reads from `file` at `at` into a part of the mapping. What is read past the end of the file
+    /// stays as it was.
+    ///
+    /// # Panics
+    ///
+    /// Where the part is not in the mapping, or it is for reading only.
+    pub(crate) fn read_from(
+        &self,
+        file: BorrowedFd<'_>,
+        mut at: u64,
+        mut offset: u64,
+        mut len: u64,
+    ) -> io::Result<()> {
+        assert_eq!(self.access, Access::Write, "read into a mapping for reading");
+        while len > 0 {
+            let part = self.iovec(offset, len);
+            let position = i64::try_from(at).map_err(io::Error::other)?;
+            // SAFETY: the kernel writes at most `iov_len` bytes to the part, which is in the
+            // mapping (asserted in `iovec`) and writable (asserted). No Rust reference but to
+            // atomics exists to it.
+            let got =
+                unsafe { libc::pread(file.as_raw_fd(), part.iov_base, part.iov_len, position) };
+            let got = u64::try_from(got).map_err(|_| io::Error::last_os_error())?;
+            if got == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            (at, offset, len) = (at + got, offset + got, len - got);
+        }
+        Ok(())
     }
 
     /// The whole mapping as words that others may change at any time.

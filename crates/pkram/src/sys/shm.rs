@@ -1,5 +1,6 @@
 //! SysV shared memory segments (`shmctl(2)`, `shmat(2)`).
 
+use super::map::Access;
 use std::ffi::c_void;
 use std::io;
 use std::mem::MaybeUninit;
@@ -40,7 +41,28 @@ pub(crate) fn shm_stat(id: i32) -> io::Result<ShmStat> {
     })
 }
 
-/// A segment attached for reading, detached on drop.
+/// Makes a segment with this key, owner and mode; fails if there is one already.
+pub(crate) fn make_shm(stat: &ShmStat, huge: bool) -> io::Result<i32> {
+    let size = usize::try_from(stat.bytes).map_err(io::Error::other)?;
+    let huge = if huge { libc::SHM_HUGETLB } else { 0 };
+    let flags = libc::IPC_CREAT | libc::IPC_EXCL | huge | i32::from(stat.mode & 0o777);
+    // SAFETY: takes integers only.
+    let id = unsafe { libc::shmget(stat.key, size, flags) };
+    if id < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let mut set = MaybeUninit::<libc::shmid_ds>::zeroed();
+    // SAFETY: all fields are integers, for which zeros are valid.
+    let fields = unsafe { set.assume_init_mut() };
+    fields.shm_perm.uid = stat.uid;
+    fields.shm_perm.gid = stat.gid;
+    fields.shm_perm.mode = stat.mode & 0o777;
+    // SAFETY: IPC_SET reads one `struct shmid_ds`, which was filled above.
+    let done = unsafe { libc::shmctl(id, libc::IPC_SET, set.as_mut_ptr()) };
+    if done < 0 { Err(io::Error::last_os_error()) } else { Ok(id) }
+}
+
+/// A segment attached, detached on drop.
 #[derive(Debug)]
 pub(crate) struct Attached {
     start: NonNull<c_void>,
@@ -48,9 +70,10 @@ pub(crate) struct Attached {
 
 impl Attached {
     /// Attaches the segment.
-    pub(crate) fn new(id: i32) -> io::Result<Self> {
+    pub(crate) fn new(id: i32, access: Access) -> io::Result<Self> {
+        let flags = if access == Access::Read { libc::SHM_RDONLY } else { 0 };
         // SAFETY: without SHM_REMAP and with a null hint no existing mapping is replaced.
-        let start = unsafe { libc::shmat(id, std::ptr::null(), libc::SHM_RDONLY) };
+        let start = unsafe { libc::shmat(id, std::ptr::null(), flags) };
         // shmat(2) returns (void *) -1 on failure.
         match NonNull::new(start).filter(|p| p.addr().get() != usize::MAX) {
             Some(start) => Ok(Self { start }),

@@ -5,13 +5,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 /// How many threads this machine runs at once.
-pub(super) fn processors() -> usize {
+pub(crate) fn processors() -> usize {
     thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// Does `work` on every number below `count`, each once, on `threads` threads that each have a
 /// state of their own; the states come back. After the first error no new work is begun.
-pub(super) fn each<S: Send, E: Send>(
+pub(crate) fn each<S: Send, E: Send>(
     count: usize,
     threads: usize,
     make: impl Fn() -> Result<S, E> + Sync,

@@ -1,0 +1,125 @@
+//! Why nothing, or not all, was restored.
+
+use crate::region::contents::ContentsError;
+use crate::region::{DeviceError, ReleaseError};
+use regionfs::read::ReadError;
+use std::io;
+use std::path::PathBuf;
+use uuid::Uuid;
+
+/// Why nothing, or not all, was restored.
+#[derive(Debug, thiserror::Error)]
+pub enum RestoreError {
+    /// Without one nobody knows where the nodes came from.
+    #[error("region {region} has no .pkram/manifest.json; mount it and copy what you need")]
+    NoManifest {
+        /// The region.
+        region: Uuid,
+    },
+    /// The metadata is not whole.
+    #[error(
+        "region {region} has {count} faults, and nothing was restored; the first: {first} \
+         (`pkram verify` lists them; mount it for reading and copy what can be read)"
+    )]
+    Damaged {
+        /// The region.
+        region: Uuid,
+        /// How many.
+        count: usize,
+        /// The first.
+        first: String,
+    },
+    /// Spans are gone that no restore gave back.
+    #[error(
+        "region {region} has lost its spans {missing:?}, and nothing was restored; \
+         if they were given back by a restore before the last kexec, what it copied is where it was"
+    )]
+    Lost {
+        /// The region.
+        region: Uuid,
+        /// Which.
+        missing: Vec<u32>,
+    },
+    /// Somebody has it.
+    #[error(
+        "region {region} is mounted or open; unmount it first (`pkram list` shows its devices)"
+    )]
+    InUse {
+        /// The region.
+        region: Uuid,
+    },
+    /// No such node.
+    #[error("no node is called {name:?}; there are: {names}")]
+    NoNode {
+        /// What was asked for.
+        name: String,
+        /// What there is.
+        names: String,
+    },
+    /// It came from nowhere that is here.
+    #[error("node {name:?} came from {origin}, which is gone; say where it is to go with --to DIR")]
+    NoPlace {
+        /// The node.
+        name: String,
+        /// What it was.
+        origin: String,
+    },
+    /// The place is taken.
+    #[error("{path} is there already and not empty; move it away, or restore elsewhere with --to DIR", path = .path.display())]
+    Taken {
+        /// Where.
+        path: PathBuf,
+    },
+    /// A file of the target.
+    #[error("{path}: {source}", path = .path.display())]
+    Io {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A segment.
+    #[error(
+        "SysV segment with key {key:#x}: {source}; `ipcs -m` lists the segments, `ipcrm` removes one"
+    )]
+    Segment {
+        /// Its key.
+        key: i32,
+        /// Why.
+        source: io::Error,
+    },
+    /// No room for data.
+    #[error(
+        "{path}: no room for {bytes} bytes at {offset:#x} ({source}); make the tmpfs larger \
+         (`mount -o remount,size=…`), free memory or add huge pages, and run the same restore again",
+        path = .path.display()
+    )]
+    Full {
+        /// The file.
+        path: PathBuf,
+        /// Where in it.
+        offset: u64,
+        /// How much.
+        bytes: u64,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// The region.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The region.
+    #[error(transparent)]
+    Contents(#[from] ContentsError),
+    /// Devices.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+    /// Giving memory back.
+    #[error(transparent)]
+    Release(#[from] ReleaseError),
+}
+
+pub(super) fn io_at<P: AsRef<std::path::Path> + ?Sized>(
+    path: &P,
+) -> impl Fn(io::Error) -> RestoreError + '_ {
+    move |source| RestoreError::Io { path: path.as_ref().to_owned(), source }
+}

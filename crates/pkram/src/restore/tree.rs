@@ -1,0 +1,210 @@
+//! Names and attributes of what is restored. Data come between: names first, attributes last,
+//! because a time that was set does not survive a write.
+
+use super::error::io_at;
+use super::target::{Journal, Target};
+use super::{Fs, RestoreError};
+use crate::source::SEGMENT;
+use regionfs::read::{Inode, Kind};
+use regionfs::{Timestamp, Xattr};
+use rustix::fs::{
+    AtFlags, CWD, Dev, FileType, Gid, Mode, Timespec, Timestamps, Uid, XattrFlags, chmodat,
+    chownat, linkat, lsetxattr, makedev, mknodat, symlinkat, utimensat,
+};
+use rustix::io::Errno;
+use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+/// Everything that is restored.
+#[derive(Debug, Default)]
+pub(super) struct Trees {
+    /// Node and place of each.
+    nodes: Vec<(String, Target)>,
+    /// Regular files with data, each inode once.
+    pub(super) files: Vec<RestoredFile>,
+    /// Where an inode with several names was made first.
+    first: HashMap<u32, PathBuf>,
+}
+
+/// A regular file, or a segment.
+#[derive(Debug)]
+pub(super) struct RestoredFile {
+    pub(super) inode: u32,
+    pub(super) place: Place,
+}
+
+/// Where data go.
+#[derive(Clone, Debug)]
+pub(super) enum Place {
+    Path(PathBuf),
+    Segment(i32),
+}
+
+impl Trees {
+    /// Makes every name of a node, files with their sizes and without data.
+    pub(super) fn make(
+        &mut self,
+        fs: &Fs,
+        name: &str,
+        target: Target,
+        journal: &mut Journal,
+        notes: &mut Vec<String>,
+    ) -> Result<(), RestoreError> {
+        let top = fs.lookup(name.as_bytes())?;
+        match &target {
+            Target::Segment { id } => {
+                let inode = fs.lookup(format!("{name}/{SEGMENT}").as_bytes())?.number;
+                self.files.push(RestoredFile { inode, place: Place::Segment(*id) });
+            }
+            Target::File(path) | Target::Directory(path) => {
+                if !journal.has(path) && is_taken(path)? {
+                    return Err(RestoreError::Taken { path: path.clone() });
+                }
+                journal.add(path)?;
+                if matches!(target, Target::Directory(_)) {
+                    fs::create_dir_all(path).map_err(io_at(path))?;
+                } else if let Some(parent) = path.parent() {
+                    fs::create_dir_all(parent).map_err(io_at(parent))?;
+                }
+                walk(fs, &top, &target, &mut |path, inode| self.make_one(fs, path, inode, notes))?;
+            }
+        }
+        self.nodes.push((name.to_owned(), target));
+        Ok(())
+    }
+
+    fn make_one(
+        &mut self,
+        fs: &Fs,
+        path: &Path,
+        inode: &Inode,
+        notes: &mut Vec<String>,
+    ) -> Result<(), RestoreError> {
+        let several = inode.links > 1 && inode.kind != Kind::Directory;
+        if several && let Some(first) = self.first.get(&inode.number) {
+            let linked = linkat(CWD, first, CWD, path, AtFlags::empty());
+            return unless_there(linked.map_err(Into::into)).map_err(io_at(path));
+        }
+        let node = |kind, device: Dev| {
+            mknodat(CWD, path, kind, Mode::from(0o600), device).map_err(io::Error::from)
+        };
+        let made = match inode.kind {
+            Kind::File => {
+                let file = File::options().write(true).create(true).truncate(false).open(path);
+                let sized = file.and_then(|f| f.set_len(inode.size));
+                let place = Place::Path(path.to_owned());
+                self.files.push(RestoredFile { inode: inode.number, place });
+                sized
+            }
+            Kind::Directory => fs::create_dir(path),
+            Kind::Symlink => {
+                let target = fs.symlink_target(inode)?;
+                symlinkat(OsStr::from_bytes(&target), CWD, path).map_err(Into::into)
+            }
+            Kind::CharDevice { major, minor } => {
+                node(FileType::CharacterDevice, makedev(major, minor))
+            }
+            Kind::BlockDevice { major, minor } => {
+                node(FileType::BlockDevice, makedev(major, minor))
+            }
+            Kind::Fifo => node(FileType::Fifo, 0),
+            Kind::Socket => {
+                notes.push(format!("{}: a socket; nobody listens on it", path.display()));
+                node(FileType::Socket, 0)
+            }
+        };
+        unless_there(made).map_err(io_at(path))?;
+        if several {
+            self.first.insert(inode.number, path.to_owned());
+        }
+        Ok(())
+    }
+
+    /// Gives everything its owner, mode, extended attributes and times.
+    pub(super) fn attributes(&self, fs: &Fs, notes: &mut Vec<String>) -> Result<(), RestoreError> {
+        for (name, target) in &self.nodes {
+            let top = fs.lookup(name.as_bytes())?;
+            if let Target::Directory(path) = target {
+                dress(fs, path, &top, notes)?;
+            }
+            walk(fs, &top, target, &mut |path, inode| dress(fs, path, inode, notes))?;
+        }
+        Ok(())
+    }
+}
+
+/// Hands everything below a node's directory to `visit`, with the path that it goes to.
+fn walk(
+    fs: &Fs,
+    top: &Inode,
+    target: &Target,
+    visit: &mut dyn FnMut(&Path, &Inode) -> Result<(), RestoreError>,
+) -> Result<(), RestoreError> {
+    let mut stack = match target {
+        Target::Segment { .. } => return Ok(()),
+        Target::Directory(path) => vec![(path.clone(), top.clone())],
+        Target::File(path) => {
+            for entry in fs.read_dir(top)? {
+                visit(path, &fs.inode(entry.inode)?)?;
+            }
+            return Ok(());
+        }
+    };
+    while let Some((dir, inode)) = stack.pop() {
+        for entry in fs.read_dir(&inode)? {
+            let path = dir.join(OsStr::from_bytes(&entry.name));
+            let inode = fs.inode(entry.inode)?;
+            visit(&path, &inode)?;
+            if inode.kind == Kind::Directory {
+                stack.push((path, inode));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn dress(fs: &Fs, path: &Path, inode: &Inode, notes: &mut Vec<String>) -> Result<(), RestoreError> {
+    let at = |e: Errno| io_at(path)(e.into());
+    let (uid, gid) = (Uid::from_raw(inode.uid), Gid::from_raw(inode.gid));
+    chownat(CWD, path, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW).map_err(at)?;
+    for Xattr { name, value } in fs.xattrs(inode)? {
+        match lsetxattr(path, &*name, &value, XattrFlags::empty()) {
+            Ok(()) => {}
+            // tmpfs has user attributes since Linux 6.6 only.
+            Err(Errno::OPNOTSUPP) => {
+                let name = String::from_utf8_lossy(&name);
+                notes.push(format!("{}: no place for attribute {name} there", path.display()));
+            }
+            Err(e) => return Err(at(e)),
+        }
+    }
+    if inode.kind != Kind::Symlink {
+        let mode = Mode::from_raw_mode(u32::from(inode.mode) & 0o7777);
+        chmodat(CWD, path, mode, AtFlags::empty()).map_err(at)?;
+    }
+    let time = |t: Timestamp| Timespec { tv_sec: t.secs, tv_nsec: t.nanos.into() };
+    let times = Timestamps { last_access: time(inode.atime), last_modification: time(inode.mtime) };
+    utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW).map_err(at)
+}
+
+/// Whether something is there that a restore must not write over.
+fn is_taken(path: &Path) -> Result<bool, RestoreError> {
+    match fs::symlink_metadata(path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(e) => Err(io_at(path)(e)),
+        Ok(found) if !found.is_dir() => Ok(true),
+        Ok(_) => Ok(fs::read_dir(path).map_err(io_at(path))?.next().is_some()),
+    }
+}
+
+/// What is there already was made by an earlier run: the journal knows its top.
+fn unless_there(made: io::Result<()>) -> io::Result<()> {
+    match made {
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        other => other,
+    }
+}
