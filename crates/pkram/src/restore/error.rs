@@ -88,6 +88,20 @@ pub enum RestoreError {
         /// Why.
         source: io::Error,
     },
+    /// A filesystem has too little room from the start.
+    #[error(
+        "the filesystem of {path} has {free} bytes free, and {bytes} are to be copied there; no data \
+         were copied yet: make it larger (`mount -o remount,size=…`) and run the same restore again",
+        path = .path.display()
+    )]
+    NoRoom {
+        /// A file there.
+        path: PathBuf,
+        /// What is to be copied.
+        bytes: u64,
+        /// What there is.
+        free: u64,
+    },
     /// No room for data.
     #[error(
         "{path}: no room for {bytes} bytes at {offset:#x} ({source}); make the tmpfs larger \

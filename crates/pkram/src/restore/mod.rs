@@ -90,6 +90,7 @@ pub fn restore(
         trees.make(&fs, &source.name, target, &mut journal, &mut done.notes)?;
     }
     let copying = Copying::new(region, &fs, &trees, progress)?;
+    copying.refuse_full()?;
     for (i, span) in region.spans.iter().enumerate().rev() {
         done.copied += copying.span(i)?;
         if i > 0 && release {
