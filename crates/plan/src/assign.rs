@@ -26,10 +26,9 @@ pub struct MoveRun {
     pub len: u64,
 }
 
-/// Finds a destination for each displaced page and hands the moves to `each`; a displaced huge page
-/// goes as a whole to where it is as aligned. No destination is
-/// kept, staged, to be avoided, in a head or in the mover segment, so that moves may be done in any
-/// order.
+/// Finds a destination for each displaced page and hands the moves to `each`: first huge pages, as a
+/// whole, then the others. No destination is staged, to be avoided, in a head, in the mover segment,
+/// or read by the same or a later move.
 ///
 /// # Errors
 ///
@@ -63,15 +62,18 @@ pub fn assign(
 }
 
 impl Layout {
-    /// The pages that moves may write, if nothing is staged there, but for berths.
+    /// The pages that moves may write, if nothing is staged there, but for berths. What huge pages
+    /// leave is among them.
     pub fn destinations(&self, keep: &FrameSet) -> FrameSet {
         let later = self.spans.iter().skip(1);
         let heads = later.filter_map(|s| PhysRange::from_len(s.start(), SPAN_HEAD_BYTES).ok());
-        let spans: RangeSet = self.spans.iter().copied().collect();
         let taken: RangeSet = heads.chain([self.head, self.mover]).collect();
-        let taken = taken.union(&self.berths());
-        let mut free = FrameSet::from(&spans.subtract(&taken).subtract(&self.avoid));
+        let spans: RangeSet = self.spans.iter().copied().collect();
+        let room = spans.subtract(&taken.union(&self.berths())).subtract(&self.avoid);
+        let mut free = FrameSet::from(&room);
         free.remove_all(keep);
+        let left = self.berths.iter().filter_map(|m| PhysRange::from_len(m.from, m.len).ok());
+        free.extend(left.collect::<RangeSet>().intersect(&room).iter());
         free
     }
 }

@@ -136,6 +136,13 @@ impl<'a> Ground<'a> {
         self.request.huge.within(around).chain([head]).collect()
     }
 
+    /// Where the head from `start` on ends, and the last huge page that it touches.
+    fn vacated_end(&self, start: u64, len: u64) -> u64 {
+        let head = PhysRange::from_len(start, len);
+        let vacated = head.map_or_else(|_| Vec::new(), |head| self.vacated(head));
+        vacated.iter().map(|v| v.end()).fold(start + len, u64::max)
+    }
+
     /// Kept bytes that must move.
     pub(crate) fn displaced(&self, spans: &RangeSet) -> u64 {
         let stays = self.stays(spans);
@@ -173,15 +180,12 @@ impl<'a> Ground<'a> {
             return 0;
         }
         let r = self.request;
-        let free: u64 = spans
-            .subtract(&self.heads(spans))
-            .iter()
-            .map(|s| {
-                let used =
-                    r.keep.bytes_within(s) + r.avoid.align_outward(PAGE_SIZE).bytes_within(s);
-                s.len().saturating_sub(used)
-            })
-            .sum();
+        // What huge pages leave in spans is free for others: they move first.
+        let free = spans.subtract(&self.heads(spans));
+        let stays = self.stays(spans);
+        let used = stays.iter().map(|s| r.keep.bytes_within(s)).sum::<u64>()
+            + free.intersect(&r.avoid.align_outward(PAGE_SIZE)).bytes();
+        let free = free.bytes().saturating_sub(used);
         let mover = r.mover_bytes.next_multiple_of(PAGE_SIZE);
         let staged = r.staged_bytes.next_multiple_of(PAGE_SIZE);
         (displaced + staged + mover).saturating_sub(free)
@@ -234,7 +238,8 @@ impl<'a> Ground<'a> {
                 && !rest.overlaps(whole)
                 && self.limits.nodes.in_one(whole);
             let under = self.under_head(start, head).filter(|_| fits)?;
-            let won = PhysRange::new(start + head, span.start()).map_or(0, |r| self.cost_within(r));
+            let won = PhysRange::new(self.vacated_end(start, head), span.start())
+                .map_or(0, |r| self.cost_within(r));
             let price = (whole.len() - span.len()) / self.request.stay_price;
             Some(((under + price).saturating_sub(won), whole.len(), whole))
         });

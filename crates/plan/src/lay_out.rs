@@ -7,7 +7,7 @@ use crate::pieces::cut;
 use crate::place::{Placed, place, place_mover};
 use crate::stretch::{below_4g, stretches};
 use crate::tidy::returnable;
-use crate::{MoveRun, Part, PlanError, Request};
+use crate::{MoveRun, Node, Part, PlanError, Request};
 use physmem::{PAGE_SIZE, PhysRange, RangeSet};
 
 /// Decides where everything goes.
@@ -17,12 +17,22 @@ use physmem::{PAGE_SIZE, PhysRange, RangeSet};
 /// [`PlanError`] says what does not fit, and how much is missing.
 pub fn lay_out(request: &Request<'_>) -> Result<Layout, PlanError> {
     request.check()?;
-    if request.giant.is_empty() {
-        return plan(request);
-    }
+    // What is only to be so where it can is first tried as if it had to be.
     let mut fixed = request.fixed.clone();
     fixed.extend(request.giant.iter());
-    plan(&Request { fixed: &fixed, ..*request }).or_else(|_| plan(request))
+    let shareless: Vec<_> =
+        request.nodes.iter().map(|node| Node { reserve_ram: 0, ..node.clone() }).collect();
+    let mut outcome = plan(&Request { fixed: &fixed, ..*request });
+    if outcome.is_err() && !request.giant.is_empty() {
+        outcome = plan(request);
+    }
+    if outcome.is_err() && !shareless.is_empty() {
+        outcome = plan(&Request { fixed: &fixed, nodes: &shareless, ..*request });
+    }
+    if outcome.is_err() && !request.giant.is_empty() && !shareless.is_empty() {
+        outcome = plan(&Request { nodes: &shareless, ..*request });
+    }
+    outcome
 }
 
 fn plan(request: &Request<'_>) -> Result<Layout, PlanError> {

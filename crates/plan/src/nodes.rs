@@ -8,7 +8,7 @@
 //! spans     [########][####]        two that touch
 //! ```
 
-use crate::Request;
+use crate::{GRANULE, Request};
 use physmem::{PhysRange, RangeSet};
 
 /// What the nodes of a request mean for its spans.
@@ -23,9 +23,11 @@ pub(crate) struct Nodes {
 impl Nodes {
     pub(crate) fn new(request: &Request<'_>) -> Self {
         let ram = request.map.ram();
+        let fixed = request.fixed.align_outward(GRANULE);
         let share = |node: &crate::Node| {
             let own = node.memory.intersect(&ram);
-            let budget = own.bytes().saturating_sub(node.reserve_ram);
+            let least = own.intersect(&fixed).bytes();
+            let budget = own.bytes().saturating_sub(node.reserve_ram).max(least);
             (own, budget)
         };
         let ends = request.nodes.iter().flat_map(|node| node.memory.iter());
@@ -77,6 +79,12 @@ impl Nodes {
         own.map_or(u64::MAX, |(memory, budget)| {
             budget.saturating_sub(set.intersect(memory).bytes())
         })
+    }
+
+    /// Which node `range` is on, and how many bytes spans may take of it.
+    pub(crate) fn share(&self, range: PhysRange) -> (usize, u64) {
+        let own = self.shares.iter().position(|(memory, _)| memory.overlaps(range));
+        own.map_or((self.shares.len(), u64::MAX), |i| (i, self.shares[i].1))
     }
 
     /// The nodes of which `set` takes more than it may, each with what it may take.

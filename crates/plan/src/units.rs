@@ -49,7 +49,8 @@ impl Ground<'_> {
             places.reverse();
             for unit in leaving.iter() {
                 let mut from = unit.start();
-                while let Some(place) = places.pop().filter(|_| from < unit.end()) {
+                while from < unit.end() {
+                    let Some(place) = places.pop() else { break };
                     let len = place.len().min(unit.end() - from);
                     moves.push(MoveRun { from, to: place.start(), len });
                     from += len;

@@ -124,7 +124,6 @@ impl Work<'_> {
         let mut staging = Staging::new(staged, &forbidden(&layout))?;
         let mut moves = Vec::new();
         assign(&layout, self.keep, &staging.frames(), |m| moves.push(m))?;
-        moves.sort_unstable();
         self.progress.advance(1);
 
         let heads = self.span_heads(&layout);

@@ -9,12 +9,13 @@ use regionfs::FileExtent;
 pub(super) struct Places<'a> {
     layout: &'a Layout,
     /// By source address.
-    moves: &'a [MoveRun],
+    moves: Vec<MoveRun>,
 }
 
 impl<'a> Places<'a> {
-    /// `moves` ascend by source.
-    pub(super) fn new(layout: &'a Layout, moves: &'a [MoveRun]) -> Self {
+    pub(super) fn new(layout: &'a Layout, moves: &[MoveRun]) -> Self {
+        let mut moves = moves.to_vec();
+        moves.sort_unstable();
         Self { layout, moves }
     }
 

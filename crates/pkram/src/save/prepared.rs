@@ -25,7 +25,7 @@ pub struct Prepared {
     pub census: Census,
     /// Where everything goes.
     pub layout: Layout,
-    /// The moves of preserved pages, ascending by source.
+    /// The moves of preserved pages, in order.
     pub moves: Vec<MoveRun>,
     /// What the region will say about itself.
     pub manifest: Manifest,

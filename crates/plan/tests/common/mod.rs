@@ -224,7 +224,15 @@ pub(crate) fn check_moves(
             }
         }
     }
-    for taken in [&ranges(&machine.keep), &machine.avoid, staged, &heads(layout), &parts] {
+    // Where huge pages were is free as soon as they are moved, which is first.
+    let units = machine.huge.union(&machine.giant);
+    let huge = moves.iter().take_while(|m| units.contains(m.from)).count();
+    let vacated: RangeSet = moves[..huge].iter().map(from).collect();
+    assert_eq!(vacated, sources.intersect(&units));
+    let first: RangeSet = moves[..huge].iter().map(to).collect();
+    assert!(first.intersect(&ranges(&machine.keep)).is_empty());
+    let kept = ranges(&machine.keep).subtract(&vacated);
+    for taken in [&kept, &machine.avoid, staged, &heads(layout), &parts] {
         assert!(targets.intersect(taken).is_empty());
     }
 }
