@@ -31,6 +31,7 @@ pub(crate) struct Machine {
     pub(crate) low_ram: u64,
     pub(crate) memory_block: u64,
     pub(crate) max_spans: usize,
+    pub(crate) max_entries: usize,
     pub(crate) span_price: u64,
     pub(crate) pieces: usize,
     pub(crate) stay_price: u64,
@@ -65,7 +66,7 @@ impl Machine {
             max_spans: self.max_spans,
             span_price: self.span_price,
             pieces: self.pieces,
-            max_entries: 128,
+            max_entries: self.max_entries,
             stay_price: self.stay_price,
             seed: self.seed,
         }

@@ -134,6 +134,7 @@ pub(crate) fn machines() -> impl Strategy<Value = Machine> {
                 low_ram: low * MIB,
                 memory_block: GRANULE << block,
                 max_spans,
+                max_entries: 128,
                 stay_price,
                 seed,
             }
