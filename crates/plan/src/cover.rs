@@ -29,6 +29,8 @@ const FULL_PRICE: i64 = PAGE_GAIN << (GRANULE / PAGE_SIZE).ilog2();
 pub(crate) struct Limits<'a> {
     /// Bytes that spans may have in total, a multiple of [`GRANULE`].
     pub(crate) budget: u64,
+    /// Of it, and of what each node may give, what a cover leaves for later.
+    pub(crate) headroom: u64,
     /// How many spans there may be.
     pub(crate) spans: usize,
     /// See [`Request::stay_price`](crate::Request::stay_price).
@@ -43,7 +45,8 @@ impl Limits<'_> {
     /// How many bytes more spans may have where `range` is, which is on one node.
     pub(crate) fn room(&self, set: &RangeSet, range: PhysRange) -> u64 {
         let left = self.budget.saturating_sub(set.bytes());
-        left.min(self.nodes.room(set, range)) & !(GRANULE - 1)
+        let here = self.nodes.room(set, range).saturating_sub(self.headroom);
+        left.min(here) & !(GRANULE - 1)
     }
 
     /// Whether there may be one span more.
@@ -81,9 +84,10 @@ pub(crate) enum NoCover {
 /// The granules to cover. A node of which they take more than they may is covered anew by itself,
 /// if it can be, and others get what that leaves.
 pub(crate) fn cover(stretches: &[Stretch], limits: Limits<'_>) -> Result<RangeSet, NoCover> {
+    let limits = Limits { budget: limits.budget.saturating_sub(limits.headroom), ..limits };
     let mut set = cover_all(stretches, limits)?;
-    let overfull = limits.nodes.overfull(&set);
-    for (memory, budget) in &overfull {
+    let overfull = limits.nodes.overfull(&set, limits.headroom);
+    for &(memory, budget) in &overfull {
         let own: Vec<_> = memory.iter().flat_map(|range| within(stretches, range)).collect();
         let spans = limits.nodes.count(&set.intersect(memory));
         let less = Limits { budget: budget & !(GRANULE - 1), spans, ..limits };

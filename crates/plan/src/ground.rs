@@ -29,6 +29,7 @@ impl<'a> Ground<'a> {
         let spare = request.max_entries.saturating_sub(request.map.entries().len());
         let limits = Limits {
             budget: ram.saturating_sub(request.reserve_ram) & !(GRANULE - 1),
+            headroom: 0,
             spans: request.max_spans.min((spare / 2).max(1)),
             stay_price: request.stay_price,
             span_price: request.span_price,
@@ -49,8 +50,7 @@ impl<'a> Ground<'a> {
             let heads: u64 = (0..self.limits.spans).map(|i| self.head_len(i)).sum();
             let berths = if let PlanError::NoBerth { missing } = error { missing } else { 0 };
             let wanted = heads.next_multiple_of(GRANULE) + berths;
-            let budget = self.limits.budget.saturating_sub(wanted);
-            within(Limits { budget, ..self.limits }).map_err(|_| error)
+            within(Limits { headroom: wanted, ..self.limits }).map_err(|_| error)
         })
     }
 

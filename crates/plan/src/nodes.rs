@@ -26,7 +26,11 @@ impl Nodes {
         let fixed = request.fixed.align_outward(GRANULE);
         let share = |node: &crate::Node| {
             let own = node.memory.intersect(&ram);
-            let least = own.intersect(&fixed).bytes();
+            // In-place granules are in spans in any case, with heads before them.
+            let fixed = own.intersect(&fixed);
+            let heads = fixed.count().min(request.max_spans) as u64 * GRANULE;
+            let head = if fixed.is_empty() { 0 } else { request.head_bytes };
+            let least = fixed.bytes() + heads + head.next_multiple_of(GRANULE);
             let budget = own.bytes().saturating_sub(node.reserve_ram).max(least);
             (own, budget)
         };
@@ -87,9 +91,9 @@ impl Nodes {
         own.map_or((self.shares.len(), u64::MAX), |i| (i, self.shares[i].1))
     }
 
-    /// The nodes of which `set` takes more than it may, each with what it may take.
-    pub(crate) fn overfull(&self, set: &RangeSet) -> Vec<&(RangeSet, u64)> {
-        let over = |share: &&(RangeSet, u64)| set.intersect(&share.0).bytes() > share.1;
-        self.shares.iter().filter(over).collect()
+    /// The nodes of which `set` leaves less than `headroom` of what it may take, each with that.
+    pub(crate) fn overfull(&self, set: &RangeSet, headroom: u64) -> Vec<(&RangeSet, u64)> {
+        let shares = self.shares.iter().map(|(own, most)| (own, most.saturating_sub(headroom)));
+        shares.filter(|(own, most)| set.intersect(own).bytes() > *most).collect()
     }
 }

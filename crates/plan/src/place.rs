@@ -122,7 +122,7 @@ fn place_jointly(
     }
     let fixed = ground.request.fixed.align_outward(GRANULE);
     let found = joint(ground, stretches, &rest, &usable.subtract(&fixed))?;
-    if !ground.limits.nodes.overfull(&found.spans).is_empty() {
+    if !ground.limits.nodes.overfull(&found.spans, 0).is_empty() {
         return None;
     }
     let taken: RangeSet = found.parts.iter().map(|p| p.1).collect();

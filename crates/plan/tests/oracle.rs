@@ -116,8 +116,12 @@ impl Small {
         let cost = displaced.bytes() + (HUGE_PRICE - 1) * displaced.intersect(&huge).bytes();
         let ram = layout.next_map(&map).ram();
         let on = |ram: &RangeSet, n: &Node| ram.intersect(&n.memory).bytes();
-        let free = map.ram().subtract(&fixed.align_outward(GRANULE));
-        let shares = nodes.iter().all(|n| on(&ram, n) >= n.reserve_ram.min(on(&free, n)));
+        let must = fixed.align_outward(GRANULE);
+        let free = map.ram().subtract(&must);
+        let shares = nodes.iter().all(|n| {
+            let heads = if must.intersect(&n.memory).is_empty() { 0 } else { 2 * GRANULE };
+            on(&ram, n) >= n.reserve_ram.min(on(&free, n).saturating_sub(heads))
+        });
         Some((shares, cost / PAGE_SIZE))
     }
 
@@ -188,8 +192,11 @@ impl Small {
             let shares = self.nodes.is_none_or(|(_, reserve)| {
                 let all_of = |own: u32| u64::from((ram & own).count_ones());
                 let left = |own: u32| u64::from((ram & own & !set).count_ones());
-                // All that a node has but what must be in spans is enough.
-                let share = |own, least: u64| left(own) >= least.min(all_of(own & !must));
+                // All that a node has is enough but what must be in spans, and their heads.
+                let share = |own, least: u64| {
+                    let heads = if must & ram & own == 0 { 0 } else { 2 };
+                    left(own) >= least.min(all_of(own & !must).saturating_sub(heads))
+                };
                 share(border - 1, reserve[0]) && share(!(border - 1), reserve[1])
             });
             for best in best.iter_mut().skip(usize::from(!shares)) {

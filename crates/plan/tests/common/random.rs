@@ -65,11 +65,16 @@ fn whole_units(keep: &RangeSet, size: u64, count: usize) -> RangeSet {
     starts.take(count).map(|start| PhysRange::from_len(start, size).unwrap()).collect()
 }
 
-/// Two nodes, one below so many granules, that are to keep so many each; or none.
-fn nodes(map: &MemoryMap, halves: Option<(u64, u64)>) -> Vec<Node> {
+/// Two nodes, one below so many granules or amid the longest run of kept pages, that are to keep so
+/// many each; or none.
+fn nodes(map: &MemoryMap, keep: &RangeSet, halves: Option<(u64, u64)>) -> Vec<Node> {
     let Some((border, reserve)) = halves else { return Vec::new() };
-    // Borders need not be at granules.
-    let border = (border + 1) * GRANULE + border % 3 / 2 * PAGE_SIZE;
+    let longest = keep.iter().max_by_key(|run| run.len());
+    let border = match longest.filter(|_| border % 2 == 0) {
+        Some(run) => (run.start() / 2 + run.end() / 2).next_multiple_of(GRANULE),
+        // Borders need not be at granules.
+        None => (border + 1) * GRANULE + border % 3 / 2 * PAGE_SIZE,
+    };
     let halves = [range(0, border), range(border, map.ram().hull().unwrap().end() + border)];
     let node = |half| Node { memory: RangeSet::from(half), reserve_ram: reserve * GRANULE };
     halves.map(node).to_vec()
@@ -117,7 +122,7 @@ pub(crate) fn machines() -> impl Strategy<Value = Machine> {
             Machine {
                 huge: whole_units(&keep, GRANULE, units),
                 giant: RangeSet::new(),
-                nodes: nodes(&map, halves),
+                nodes: nodes(&map, &keep, halves),
                 span_price,
                 pieces,
                 fixed: keep.iter().skip(3).step_by(7).take(fixed).collect(),
