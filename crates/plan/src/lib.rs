@@ -27,15 +27,24 @@
 //!
 //! A span is made of whole 2 MiB [granules](GRANULE). Covering a granule keeps its pages in place
 //! and takes it from the next kernel's RAM; two covered granules with a gap between them are two
-//! spans, or one with the gap as waste. The number of spans and the RAM for the next kernel are
-//! limits; [`Request::stay_price`] says how much waste a byte in place is worth below them.
+//! spans, or one with the gap as waste.
+//!
+//! | to have | is worth | limited by |
+//! |---|---|---|
+//! | a byte in place | [`stay_price`](Request::stay_price) bytes of waste | the next kernel's RAM, of each node as far as can be |
+//! | a byte of a huge page in place | [`HUGE_PRICE`] times as much | |
+//! | one span less | [`span_price`](Request::span_price) bytes of waste | `max_spans`, `max_entries` |
+//! | a memory block that can be given back | an eighth of a block of waste; at cuts between pieces all of it | |
+//!
+//! Huge pages move as a whole, to *berths* as aligned as they are (`units.rs`). No span crosses from
+//! one NUMA node to another (`nodes.rs`). A region can be cut into pieces (`pieces.rs`).
 //!
 //! Small machines are planned exactly: spans and parts together, equal to an exhaustive search
 //! (`joint.rs`, `tests/oracle.rs`). Larger ones get their spans first (`cover.rs`, `runs.rs`) and
 //! the parts one by one (`place.rs`), which moves about 2 % more where both ways were compared.
 //!
-//! All steps are near-linear in the number of kept ranges and independent of the size of memory.
-//! Spans within NUMA nodes will need only walls between stretches (`stretch.rs`) at node borders.
+//! Page frames are bits, and plans are made of granules: time and memory are near-linear in the
+//! size of memory, however its pages are scattered (`cargo xtask bench plan`).
 
 #![forbid(unsafe_code)]
 

@@ -57,7 +57,7 @@ pub fn kept(map: &MemoryMap, lie: Lie) -> FrameSet {
     keep.intersect(&map.ram())
 }
 
-/// A request for all of `keep`, with the needs of a stock kernel.
+/// A request for all of `keep`, with the needs of a stock kernel and pkram's own prices.
 pub fn request<'a>(map: &'a MemoryMap, keep: &'a FrameSet) -> Request<'a> {
     static NO_FRAMES: FrameSet = FrameSet::new();
     static NO_RANGES: RangeSet = RangeSet::new();
@@ -84,11 +84,11 @@ pub fn request<'a>(map: &'a MemoryMap, keep: &'a FrameSet) -> Request<'a> {
         reserve_ram: map.ram().bytes() / 100 * 9,
         low_ram: 128 << 20,
         memory_block: 128 << 20,
-        max_spans: 8,
-        span_price: 0,
+        max_spans: 31,
+        span_price: map.ram().bytes() / 2048,
         pieces: 1,
         max_entries: 128,
-        stay_price: u64::MAX,
+        stay_price: 32,
         seed: 1,
     }
 }

@@ -49,7 +49,7 @@ pub(super) fn measure(number: usize) -> Result<Vec<Figure>> {
         seconds,
         memory,
         Figure::new(&name("moved"), gib(f.displaced), "GiB", about),
-        Figure::new(&name("spans"), layout.spans.len() as f64, "", "at most 8 asked for"),
+        Figure::new(&name("spans"), layout.spans.len() as f64, "", "at most 31 asked for"),
         Figure::new(&name("waste"), gib(f.waste), "GiB", "free blocks of the region"),
     ])
 }
