@@ -60,10 +60,10 @@ impl Limits<'_> {
         i64::try_from(full / self.stay_price).unwrap_or(FULL_PRICE).max(1)
     }
 
-    /// What a span costs, in gain.
+    /// What a span costs, in gain: at most what 64 GiB of moves do, so that sums stay small.
     pub(crate) fn run_price(&self) -> i64 {
         let granules = i64::try_from(self.span_price / GRANULE).unwrap_or(i64::MAX);
-        granules.saturating_mul(self.granule_price()).min(1 << 60)
+        granules.saturating_mul(self.granule_price()).min(PAGE_GAIN << 24)
     }
 
     /// Whether so much moving saved is worth so much memory.

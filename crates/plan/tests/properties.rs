@@ -63,7 +63,7 @@ proptest! {
     #[test]
     fn strange_numbers_are_survived(
         machine in machines(),
-        numbers in proptest::collection::vec(strange(), 12),
+        numbers in proptest::collection::vec(strange(), 13),
         which in any::<u16>(),
     ) {
         let mut machine = machine;
@@ -78,7 +78,7 @@ proptest! {
         let mut request = machine.request();
         let others = [
             &mut request.kernel.alignment, &mut request.kernel.min_addr,
-            &mut request.initrd_max_addr, &mut request.memory_block,
+            &mut request.initrd_max_addr, &mut request.memory_block, &mut request.span_price,
         ];
         for (i, field) in others.into_iter().enumerate().filter(|(i, _)| which >> (8 + i) & 1 == 1) {
             *field = numbers[8 + i];

@@ -61,7 +61,8 @@ fn pages_of(map: &MemoryMap) -> impl Strategy<Value = RangeSet> + use<> {
 /// The first few whole units of `size` bytes in `keep`.
 fn whole_units(keep: &RangeSet, size: u64, count: usize) -> RangeSet {
     let whole = keep.align_inward(size);
-    let starts = whole.iter().flat_map(|r| (r.start()..r.end()).step_by(size as usize));
+    let starts =
+        whole.iter().flat_map(|r| (r.start()..r.end()).step_by(usize::try_from(size).unwrap()));
     starts.take(count).map(|start| PhysRange::from_len(start, size).unwrap()).collect()
 }
 
