@@ -3,6 +3,7 @@
 
 use super::discover::Region;
 use super::dm::{Part, join, remove};
+use super::mountinfo::mounts;
 use rustix::mount::MountFlags;
 use std::ffi::CString;
 use std::io;
@@ -145,34 +146,7 @@ pub fn find_mounted(region: &Region) -> Result<Option<Mounted>, MountError> {
     let Some(device) = joined.or(only) else { return Ok(None) };
     let bad = |source| MountError::MountPoint { path: device.clone(), source };
     let number = rustix::fs::stat(&device).map_err(|e| bad(e.into()))?.st_rdev;
-    let (major, minor) = (rustix::fs::major(number), rustix::fs::minor(number));
-    let table = std::fs::read_to_string("/proc/self/mountinfo").map_err(bad)?;
-    let dir = mount_point(&table, &format!("{major}:{minor}"));
-    Ok(dir.map(|dir| Mounted { device, dir }))
-}
-
-/// Where all of the filesystem on a device is mounted, by `/proc/self/mountinfo`
-/// (`Documentation/filesystems/proc.rst` §3.5).
-fn mount_point(table: &str, device: &str) -> Option<PathBuf> {
-    table.lines().find_map(|line| {
-        let mut words = line.split(' ').skip(2);
-        let (found, root, point) = (words.next()?, words.next()?, words.next()?);
-        // The kernel writes these four characters in octal (`mangle`, `fs/proc_namespace.c`).
-        let escapes = [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")];
-        let plain = escapes.iter().fold(point.to_owned(), |s, (from, to)| s.replace(from, to));
-        (found == device && root == "/").then(|| PathBuf::from(plain))
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn finds_where_all_of_a_device_is_mounted() {
-        let table = "30 1 259:0 /cache /srv/cache rw - ext4 /dev/pmem0 rw\n\
-                     31 1 259:0 / /mnt/a\\040b rw,nosuid shared:1 - ext4 /dev/pmem0 rw\n";
-        assert_eq!(mount_point(table, "259:0"), Some(PathBuf::from("/mnt/a b")));
-        assert_eq!(mount_point(table, "259:1"), None);
-    }
+    let table = std::fs::read("/proc/self/mountinfo").map_err(bad)?;
+    let whole = mounts(&table).find(|m| m.device == number && m.root == Path::new("/"));
+    Ok(whole.map(|m| Mounted { device, dir: m.at }))
 }

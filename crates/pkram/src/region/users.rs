@@ -8,12 +8,11 @@
 //!
 //! The kernel's own word is an exclusive open of the device; this only finds out names.
 
+use super::mountinfo::{device_number, mounts, unescaped};
 use rustix::fs::{AtFlags, CWD, FileType, StatxFlags, makedev, statx};
 use std::collections::HashSet;
-use std::ffi::OsString;
 use std::fmt;
 use std::fs;
-use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
 /// At most so many users are named.
@@ -113,7 +112,8 @@ pub(super) fn users_of(devices: &HashSet<u64>) -> Vec<User> {
         if namespace.is_some() && seen.insert(namespace.clone()) {
             let text = fs::read(proc(&name, "mountinfo")).unwrap_or_default();
             let elsewhere = namespace != own;
-            mounts(&text, devices).into_iter().for_each(|at| add(Use::Mounted { at, elsewhere }));
+            let ours = mounts(&text).filter(|m| devices.contains(&m.device));
+            ours.for_each(|m| add(Use::Mounted { at: m.at, elsewhere }));
         }
         if pid == myself {
             continue;
@@ -173,23 +173,13 @@ fn look(link: &Path, devices: &HashSet<u64>) -> Option<Found> {
     }
 }
 
-/// Mount points of the devices: `ID PARENT MAJOR:MINOR ROOT MOUNTPOINT …` (proc(5), mountinfo).
-fn mounts(mountinfo: &[u8], devices: &HashSet<u64>) -> Vec<PathBuf> {
-    let line = |line: &[u8]| {
-        let words: Vec<_> = line.split(|&b| b == b' ').collect();
-        let on = number(words.get(2)?, 10)?;
-        devices.contains(&on).then(|| unescaped(words.get(4).copied().unwrap_or_default()))
-    };
-    mountinfo.split(|&b| b == b'\n').filter_map(line).collect()
-}
-
 /// Mapped files on the devices, each once: `ADDRESSES PERMS OFFSET MAJOR:MINOR INODE  PATH`, the
 /// numbers hexadecimal (proc(5), maps).
 fn maps(maps: &[u8], devices: &HashSet<u64>) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for line in maps.split(|&b| b == b'\n') {
         let mut words = line.splitn(6, |&b| b == b' ');
-        let Some(on) = words.nth(3).and_then(|w| number(w, 16)) else { continue };
+        let Some(on) = words.nth(3).and_then(|w| device_number(w, 16)) else { continue };
         if devices.contains(&on) {
             let path = unescaped(words.nth(1).unwrap_or_default().trim_ascii_start());
             if !found.contains(&path) {
@@ -198,27 +188,6 @@ fn maps(maps: &[u8], devices: &HashSet<u64>) -> Vec<PathBuf> {
         }
     }
     found
-}
-
-/// A device number from `MAJOR:MINOR`.
-fn number(text: &[u8], radix: u32) -> Option<u64> {
-    let (major, minor) = str::from_utf8(text).ok()?.split_once(':')?;
-    let part = |digits| u32::from_str_radix(digits, radix).ok();
-    Some(makedev(part(major)?, part(minor)?))
-}
-
-/// A path in which the kernel wrote white space and backslashes as `\ooo` (`mangle_path`,
-/// `fs/seq_file.c`).
-fn unescaped(text: &[u8]) -> PathBuf {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text;
-    while let Some((&first, tail)) = rest.split_first() {
-        let octal = tail.first_chunk::<3>().filter(|_| first == b'\\');
-        let code = octal.and_then(|o| u8::from_str_radix(str::from_utf8(o).ok()?, 8).ok());
-        bytes.push(code.unwrap_or(first));
-        rest = if code.is_some() { &tail[3..] } else { tail };
-    }
-    PathBuf::from(OsString::from_vec(bytes))
 }
 
 #[cfg(test)]
@@ -230,11 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_mounts_and_maps_as_the_kernel_writes_them() {
-        let mountinfo = b"22 1 0:21 / /proc rw - proc proc rw\n\
-            70 22 259:3 / /mnt/a\\040b\\134 rw,nosuid - ext4 /dev/pmem0 rw,dax=always\n\
-            71 22 259:30 / /mnt/other rw - ext4 /dev/pmem1 rw\nrubbish\n";
-        assert_eq!(mounts(mountinfo, &devices()), [PathBuf::from("/mnt/a b\\")]);
+    fn reads_maps_as_the_kernel_writes_them() {
         let text = b"5581-5582 r-xp 00000000 103:03 18                         /mnt/a b/run me\n\
             5583-5584 rw-p 00001000 103:03 18                         /mnt/a b/run me\n\
             7f00-7f01 rw-s 00000000 00:01 5                          /memfd:x (deleted)\n\
