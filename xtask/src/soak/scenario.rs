@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use physmem::{E820Type, MemoryMap, RangeSet};
+use physmem::{E820Type, MemoryMap, PhysRange, RangeSet, parse_iomem};
 use serde_json::Value;
 use testbed::{APPEND, GUEST_INITRD, Testbed, Vm};
 
@@ -37,7 +37,7 @@ pub(super) struct Soak<'a> {
     vm: Vm,
     hop: u32,
     kept: Vec<Kept>,
-    /// RAM as the firmware gave it.
+    /// RAM as the firmware gave it and the first kernel used it.
     memory: RangeSet,
     /// How many entries the firmware's map has.
     entries: usize,
@@ -51,7 +51,7 @@ impl<'a> Soak<'a> {
         let mut vm = bed.vm("soak", kernel).memory_mib(MEMORY_MIB).uefi(uefi).boot()?;
         let map = memory_map(&mut vm)?;
         let first = BTreeMap::from([(vm.hello().release.clone(), mem_total(&mut vm)?)]);
-        let (memory, entries) = (map.ram(), map.entries().len());
+        let (memory, entries) = (used(&mut vm, &map)?, map.entries().len());
         Ok(Self { bed, vm, hop: 0, kept: Vec::new(), memory, entries, first })
     }
 
@@ -203,6 +203,15 @@ fn digest(vm: &mut Vm, dir: &str) -> Result<String> {
 fn mem_total(vm: &mut Vm) -> Result<u64> {
     let kib = vm.sh("sed -n 's/^MemTotal: *\\([0-9]*\\) kB/\\1/p' /proc/meminfo")?;
     Ok(kib.trim().parse::<u64>().with_context(|| format!("MemTotal: {kib}"))? * 1024)
+}
+
+/// The RAM of a map that the kernel uses; under EFI it keeps some to itself, with tables that the
+/// next kernel reads again. The first MiB has rules of its own.
+fn used(vm: &mut Vm, map: &MemoryMap) -> Result<RangeSet> {
+    let iomem = String::from_utf8(vm.read_file("/proc/iomem")?)?;
+    let used = parse_iomem(&iomem)?.into_iter().filter(|r| r.name == "System RAM");
+    let used: RangeSet = used.map(|r| r.range).chain([PhysRange::new(0, 1 << 20)?]).collect();
+    Ok(map.ram().intersect(&used))
 }
 
 fn memory_map(vm: &mut Vm) -> Result<MemoryMap> {

@@ -16,6 +16,10 @@ use crate::machine::{self, MachineError};
 /// How long devices may take to appear after their modules are loaded.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// How long a namespace may be without a driver before none is expected: drivers take hold of it
+/// at once, whatever time they then need.
+const HOLD: Duration = Duration::from_secs(2);
+
 /// A namespace of persistent memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Device {
@@ -45,19 +49,31 @@ pub enum DeviceError {
     Machine(#[from] MachineError),
 }
 
+impl Device {
+    /// Whether a driver has taken hold of the namespace, ready or not.
+    pub(super) fn has_driver(&self) -> bool {
+        self.sysfs.join("driver").exists()
+    }
+}
+
 /// All namespaces of type-12 memory, once every such range that the firmware map names has its
 /// device, or time is up. Loads the drivers where they are missing.
 pub fn devices() -> Result<Vec<Device>, DeviceError> {
     let wanted: Vec<_> = machine::firmware_map()?.of_type(E820Type::Pram).iter().collect();
-    let deadline = Instant::now() + PATIENCE;
+    let start = Instant::now();
     let mut asked = false;
     loop {
         let found = present()?;
+        let late = start.elapsed() > HOLD;
+        let settled =
+            |d: &Device| d.block.is_some() || d.holder.is_some() || (late && !d.has_driver());
         let complete = wanted.iter().all(|w| {
+            // Neighbouring spans are devices of their own.
             let inside: Vec<_> = found.iter().filter(|d| w.contains_range(d.range)).collect();
-            !inside.is_empty() && inside.iter().all(|d| d.block.is_some() || d.holder.is_some())
+            let bytes: u64 = inside.iter().map(|d| d.range.len()).sum();
+            bytes == w.len() && inside.into_iter().all(settled)
         });
-        if complete || Instant::now() >= deadline {
+        if complete || start.elapsed() > PATIENCE {
             return Ok(found);
         }
         if !asked {

@@ -136,7 +136,7 @@ pub(super) fn hand_back(device: &Device, block: u64) -> Result<(), HandBackError
 pub(super) fn wake(device: &Device) -> bool {
     let taken = device.block.is_some() || device.holder.is_some();
     !taken
-        && !device.sysfs.join("driver").exists()
+        && !device.has_driver()
         && write(&Path::new(ND_PMEM).join("bind"), &name_of(&device.sysfs)).is_ok()
 }
 
@@ -148,7 +148,7 @@ fn claim(device: &Device) -> Result<PathBuf, HandBackError> {
     let namespace = name_of(&device.sysfs);
     let real = device.sysfs.canonicalize().map_err(io_at(&device.sysfs))?;
     let region = real.parent().unwrap_or(Path::new("/"));
-    if device.sysfs.join("driver").exists() {
+    if device.has_driver() {
         write(&Path::new(ND_PMEM).join("unbind"), &namespace)?;
     }
     let seed = region.join(read(&region.join("dax_seed"))?);

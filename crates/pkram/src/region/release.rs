@@ -80,42 +80,42 @@ pub fn release(region: &Region) -> Result<Released, ReleaseError> {
     refuse_users(&devices, joined(&joined_name(region)))?;
     // A device that joins the spans goes unless somebody has it, which the next step finds out.
     let _ = part(region);
-    make_free(&devices, RELEASED)
+    make_free(region.spans.iter().map(|s| (&s.device, s.head)).collect(), RELEASED)
 }
 
 /// Gives back damaged spans, and what is left of a region with missing ones: memory that somebody
 /// who can judge it says is ours.
 pub fn release_remains(remains: &[&Device]) -> Result<Released, ReleaseError> {
     refuse_users(remains, None)?;
-    make_free(remains, RELEASED)
+    // Heads of their own: the old ones may be a copy of what another region says of itself.
+    make_free(remains.iter().map(|&d| (d, lone_head(d.range))).collect(), RELEASED)
 }
 
 /// Gives back one span of a region that lives on: what it carried lies elsewhere by now.
 pub(crate) fn release_span(span: &Span) -> Result<Released, ReleaseError> {
     refuse_users(&[&span.device], None)?;
-    make_free(&[&span.device], RESTORED)
+    make_free(vec![(&span.device, span.head)], RESTORED)
 }
 
-fn make_free(devices: &[&Device], magic: [u8; 8]) -> Result<Released, ReleaseError> {
+fn make_free(spans: Vec<(&Device, SpanHead)>, magic: [u8; 8]) -> Result<Released, ReleaseError> {
     // First see that every span is free, so that a refusal changes nothing.
-    let locked: Vec<_> = devices.iter().map(|d| exclusive(d)).collect::<Result<_, _>>()?;
+    let locked: Vec<_> = spans.iter().map(|(d, _)| exclusive(d)).collect::<Result<_, _>>()?;
     // Then see that there is a way back, and only then make the region none, all of it.
     let block = machine::memory_block()?;
-    if devices.iter().any(|d| returns(d, block) > 0) {
+    if spans.iter().any(|(device, _)| returns(device, block) > 0) {
         prepare()?;
     }
-    for (device, file) in devices.iter().zip(&locked) {
-        mark(file, device, magic)?;
+    for ((device, head), file) in spans.iter().zip(locked) {
+        mark(&file, head, magic).map_err(io_at(device))?;
     }
-    drop(locked);
-    Ok(hand_all_back(devices.iter().copied(), block))
+    Ok(hand_all_back(spans.into_iter().map(|(device, _)| device), block))
 }
 
 /// Gives back what was released before and is not in the system: because a release was killed, or
 /// because another tool's kexec set the memory aside again.
 pub fn finish() -> Result<Released, ReleaseError> {
     let mut found = discover()?;
-    if found.strangers.iter().any(wake) {
+    if found.strangers.iter().filter(|d| wake(d)).count() > 0 {
         found = discover()?;
     }
     let block = machine::memory_block()?;
@@ -124,7 +124,10 @@ pub fn finish() -> Result<Released, ReleaseError> {
     }
     for device in found.released.iter().filter(|d| d.block.is_some()) {
         // Of a region whose first span alone could be marked.
-        mark(&exclusive(device)?, device, RELEASED)?;
+        let file = exclusive(device)?;
+        if !is_marked(&file).map_err(io_at(device))? {
+            mark(&file, &lone_head(device.range), RELEASED).map_err(io_at(device))?;
+        }
     }
     Ok(hand_all_back(&found.released, block))
 }
@@ -153,25 +156,23 @@ fn hand_all_back<'a>(devices: impl IntoIterator<Item = &'a Device>, block: u64) 
     released
 }
 
-/// Turns the head's magic, and takes the filesystem's superblock away as well, so that nobody
+/// Writes the head with another magic, and zeros over the filesystem's superblock, so that nobody
 /// mounts by label what is no region any more. One write within one page.
-fn mark(file: &File, device: &Device, magic: [u8; 8]) -> Result<(), ReleaseError> {
-    let write = || {
-        let mut bytes = [0; HEAD_BYTES + SUPERBLOCK];
-        let (head, _) = bytes.split_first_chunk_mut::<HEAD_BYTES>().expect("longer than a head");
-        file.read_exact_at(head, 0)?;
-        if !matches!(SpanHead::parse(head), Ok(_) | Err(HeadError::Released { .. })) {
-            *head = lone_head(device.range).to_bytes();
-        }
-        head[..magic.len()].copy_from_slice(&magic);
-        file.write_all_at(&bytes, 0)?;
-        file.sync_all()
-    };
-    let path = || device.block.clone().unwrap_or_default();
-    write().map_err(|source| ReleaseError::Io { path: path(), source })
+fn mark(file: &File, head: &SpanHead, magic: [u8; 8]) -> io::Result<()> {
+    let mut bytes = [0; HEAD_BYTES + SUPERBLOCK];
+    bytes[..HEAD_BYTES].copy_from_slice(&head.to_bytes());
+    bytes[..magic.len()].copy_from_slice(&magic);
+    file.write_all_at(&bytes, 0)?;
+    file.sync_all()
 }
 
-/// What a damaged head is replaced with, so that the span can be known as free.
+fn is_marked(file: &File) -> io::Result<bool> {
+    let mut head = [0; HEAD_BYTES];
+    file.read_exact_at(&mut head, 0)?;
+    Ok(matches!(SpanHead::parse(&head), Err(HeadError::Released { .. })))
+}
+
+/// The head of a span that belongs to no region.
 fn lone_head(range: PhysRange) -> SpanHead {
     let region_blocks = range.pages();
     let (region, index, count) = (Uuid::new_v4(), 0, 1);
@@ -218,4 +219,8 @@ impl Region {
 /// The device numbers of block devices.
 fn numbers(paths: &[PathBuf]) -> HashSet<u64> {
     paths.iter().filter_map(|path| stat(path).ok()).map(|s| s.st_rdev).collect()
+}
+
+fn io_at(device: &Device) -> impl FnOnce(io::Error) -> ReleaseError + '_ {
+    |source| ReleaseError::Io { path: device.block.clone().unwrap_or_default(), source }
 }
