@@ -36,6 +36,7 @@ fn restore_needs_little_more_than_the_data() -> Result<()> {
     let rest = meminfo(&mut vm, "MemAvailable")?;
     let data = 1500 * MIB;
     ensure!(rest < data, "{rest} bytes are free: that is room for a second copy of {data}");
+    vm.sh("mount -o remount,size=30% /dev/shm")?;
     let refused = vm.exec(["pkram", "restore"])?;
     ensure!(refused.stderr.contains("are to be copied there"), "{}", refused.stderr);
     vm.sh("mount -o remount,size=2500M /dev/shm")?;

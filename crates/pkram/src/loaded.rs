@@ -17,9 +17,12 @@ use crate::region::{
     DeviceError, MountError, Mounted, Region, discover, find_mounted, mount, mount_read_only,
 };
 use regionfs::read::{Filesystem, Kind, ReadError};
+use rustix::fs::{Mode, OFlags, ResolveFlags, StatVfsMountFlags, open as open_file, openat2};
+use rustix::io::Errno;
 use std::fs::{self, File};
-use std::io;
-use std::path::PathBuf;
+use std::io::{self, Read, Seek};
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
 
 /// Where regions are mounted that nobody has mounted yet.
 const MOUNTS: &str = "/run/pkram/regions";
@@ -91,6 +94,7 @@ pub struct LoadedNode {
 pub struct LoadedObject {
     path: PathBuf,
     file: File,
+    bytes: Option<File>,
 }
 
 /// Finds the node of this name among all regions here. Mounts its region, if nobody has yet, below
@@ -105,7 +109,8 @@ pub fn load(name: &str) -> Result<LoadedNode, LoadError> {
         if !region.missing.is_empty() {
             continue;
         }
-        let fs = open(&region)?;
+        // A damaged region costs only what it has itself.
+        let Ok(fs) = open(&region) else { continue };
         let Ok(root) = fs.lookup(b"") else { continue };
         let nodes = fs.read_dir(&root).unwrap_or_default();
         let nodes = nodes.iter().map(|e| String::from_utf8_lossy(&e.name).into_owned());
@@ -132,7 +137,11 @@ pub fn load(name: &str) -> Result<LoadedNode, LoadError> {
 pub fn load_from(region: Region, name: &str) -> Result<LoadedNode, LoadError> {
     let fs = open(&region)?;
     let (mounted, read_only) = match find_mounted(&region)? {
-        Some(mounted) => (mounted, false),
+        Some(mounted) => {
+            let stat = rustix::fs::statvfs(&mounted.dir)
+                .map_err(|e| LoadError::Io { path: mounted.dir.clone(), source: e.into() })?;
+            (mounted, stat.f_flag.contains(StatVfsMountFlags::RDONLY))
+        }
         None => {
             let read_only = !verify(&region)?.is_empty();
             let dir = PathBuf::from(MOUNTS).join(region.uuid.to_string());
@@ -178,9 +187,17 @@ impl LoadedNode {
         }
         self.fs.file(&inode).map_err(wrap)?;
         let path = self.path().join(name);
-        let opened = File::options().read(true).write(!self.read_only).open(&path);
-        let file = opened.map_err(|source| LoadError::Io { path: path.clone(), source })?;
-        Ok(LoadedObject { path, file })
+        let access = if self.read_only { OFlags::RDONLY } else { OFlags::RDWR };
+        let open = |name: &str, access| open_beneath(&self.path(), name, access);
+        let file = open(name, access)
+            .map_err(|e| LoadError::Io { path: path.clone(), source: e.into() })?;
+        let bytes = match open(&format!("{name}{BYTES_SUFFIX}"), OFlags::RDONLY) {
+            Err(Errno::NOENT) => None,
+            opened => {
+                Some(opened.map_err(|e| LoadError::Io { path: path.clone(), source: e.into() })?)
+            }
+        };
+        Ok(LoadedObject { path, file: file.into(), bytes: bytes.map(File::from) })
     }
 }
 
@@ -204,11 +221,20 @@ impl LoadedObject {
     /// # Errors
     /// What reading says.
     pub fn bytes(&self) -> Result<Vec<u8>, LoadError> {
-        let mut path = self.path.clone().into_os_string();
-        path.push(BYTES_SUFFIX);
-        match fs::read(&path) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-            read => read.map_err(|source| LoadError::Io { path: path.into(), source }),
+        let mut bytes = Vec::new();
+        if let Some(mut file) = self.bytes.as_ref() {
+            file.rewind()
+                .and_then(|()| file.read_to_end(&mut bytes))
+                .map_err(|source| LoadError::Io { path: self.path.clone(), source })?;
         }
+        Ok(bytes)
     }
+}
+
+/// Opens a file below a directory, through no link: others may write there.
+fn open_beneath(dir: &Path, name: &str, access: OFlags) -> rustix::io::Result<OwnedFd> {
+    let flags = OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::PATH;
+    let dir = open_file(dir, flags, Mode::empty())?;
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+    openat2(dir, name, access | OFlags::CLOEXEC, Mode::empty(), resolve)
 }

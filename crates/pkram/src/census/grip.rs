@@ -50,15 +50,12 @@ impl Grip {
             PAGE_SIZE => vec![(part.offset, part.len)],
             _ => firsts(part),
         };
-        let mut rest = buffers.as_slice();
-        while !rest.is_empty() {
+        for buffer in buffers {
             if self.rings.last().is_none_or(|ring| ring.room() == 0) {
                 self.rings.push(Pins::new()?);
             }
             let Some(ring) = self.rings.last_mut() else { continue };
-            let (now, later) = rest.split_at(rest.len().min(ring.room() as usize));
-            ring.pin(map, now)?;
-            rest = later;
+            ring.pin(map, buffer)?;
         }
         Ok(())
     }

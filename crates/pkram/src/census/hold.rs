@@ -129,12 +129,13 @@ pub fn hold(
         let known = &mut census.files[file].extents;
         extents.into_iter().for_each(|extent| push(known, extent));
     }
-    for large in &larges {
+    for large in larges {
         let object = &save.files[large.file];
         let file = &mut census.files[large.file];
         (file.size, file.page) =
             (object.size, large.views.iter().map(|v| v.page).max().unwrap_or(PAGE_SIZE));
-        file.stamps = settle(save, object, &large.views, &large.before)?;
+        settle(save, object, &large.views, &large.before)?;
+        file.stamps = large.before;
     }
     progress.end();
     census.refuse_shared(save)?;
@@ -175,7 +176,9 @@ impl Worker {
                 self.take(view, &part, pins, &mut file.extents, path)?;
             }
         }
-        file.stamps = settle(save, object, &views, &before)?;
+        settle(save, object, &views, &before)?;
+        // Those from before any frame was read: what changed since is looked at again.
+        file.stamps = before;
         self.files.push((i, file));
         Ok(())
     }
@@ -222,7 +225,7 @@ fn settle(
     object: &ObjectFile,
     views: &[View<'_>],
     before: &[Stamp],
-) -> Result<Vec<Stamp>, CensusError> {
+) -> Result<(), CensusError> {
     let at = |e| io_at(&save.path_of(object))(e);
     for (view, before) in views.iter().zip(before) {
         restore_mtime(view, before).map_err(at)?;
@@ -236,7 +239,7 @@ fn settle(
             return Err(CensusError::Unsteady { path: save.path_of(object), change });
         }
     }
-    Ok(after)
+    Ok(())
 }
 
 fn gone(save: &Save, object: &ObjectFile) -> CensusError {

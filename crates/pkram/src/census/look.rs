@@ -149,7 +149,10 @@ fn look(
         // hugetlbfs does not change the ctime of a file when a hole is punched.
         same &= view.page == PAGE_SIZE && was.proves_the_same(&now);
     }
-    if same {
+    // Blocks without data (`fallocate(2)`) may get some without a trace.
+    let blocks: u64 = before.stamps.iter().map(|s| s.blocks * 512).sum();
+    let data: u64 = before.extents.iter().map(|e| e.len * PAGE_SIZE).sum();
+    if same && blocks == data {
         return Ok(None);
     }
     let mut now = FileCensus { size: before.size, ..FileCensus::default() };

@@ -4,10 +4,6 @@ use super::view::View;
 use rustix::fs::{Stat, Timespec, Timestamps, UTIME_OMIT, futimens};
 use std::io;
 
-/// Coarse file times lag behind the clock by up to one tick (`current_time`, `fs/inode.c`): 10 ms
-/// with the slowest.
-const TICK: i128 = 10_000_000;
-
 /// What changes when pages come, go or are replaced.
 ///
 /// A hole that is punched changes the ctime (`shmem_truncate_range`, `mm/shmem.c`), a truncation
@@ -16,10 +12,11 @@ const TICK: i128 = 10_000_000;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Stamp {
     pub(super) size: u64,
-    blocks: u64,
+    /// Units of 512 bytes.
+    pub(super) blocks: u64,
     mtime: (i64, i64),
     ctime: (i64, i64),
-    /// The clock when it was taken, in nanoseconds.
+    /// The clock of file times (`current_time`, `fs/inode.c`) when it was taken, in nanoseconds.
     taken: i128,
 }
 
@@ -30,7 +27,7 @@ impl Stamp {
         reason = "no size, count or nanosecond is negative or large"
     )]
     pub(super) fn new(stat: &Stat) -> Self {
-        let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::RealtimeCoarse);
         Self {
             size: stat.st_size as u64,
             blocks: stat.st_blocks as u64,
@@ -40,10 +37,10 @@ impl Stamp {
         }
     }
 
-    /// Whether a file that had this stamp once and has `now` has the same pages for certain. A
-    /// change in the tick in which the stamp was taken may not show.
+    /// Whether no page of a file that had this stamp once and has `now` was replaced since. A change
+    /// in the tick in which the stamp was taken may not show.
     pub(super) fn proves_the_same(&self, now: &Self) -> bool {
-        let settled = nanos(self.ctime) + 2 * TICK < self.taken;
+        let settled = nanos(self.ctime) < self.taken;
         settled && (self.size, self.blocks, self.ctime) == (now.size, now.blocks, now.ctime)
     }
 }
@@ -77,7 +74,7 @@ mod tests {
         assert!(old.proves_the_same(&stamp((100, 0), 999_000_000_000)));
         assert!(!old.proves_the_same(&stamp((100, 1), 999_000_000_000)));
         assert!(!old.proves_the_same(&Stamp { blocks: 16, ..old }));
-        let fresh = stamp((100, 0), 100_015_000_000);
+        let fresh = stamp((100, 0), 100_000_000_000);
         assert!(!fresh.proves_the_same(&fresh));
     }
 }

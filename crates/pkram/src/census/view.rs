@@ -52,11 +52,17 @@ pub(super) fn views<'a>(
     object: &'a ObjectFile,
 ) -> Result<Option<Vec<View<'a>>>, CensusError> {
     let path = || save.path_of(object);
-    let view = |file: Handle<'a>, offset, len, at| -> io::Result<View<'a>> {
+    let view = |file: Handle<'a>, offset: u64, len, at| -> io::Result<View<'a>> {
         let mut view = View { file, offset, len, at, page: PAGE_SIZE, access: Access::Write };
         view.access = access(&view)?;
         if let Kind::Hugetlbfs { page } = kind_of(&view)? {
             view.page = page;
+            // A mapping of its last page would make it grow (`hugetlbfs_file_mmap`).
+            let size = size(&view.stat()?)?;
+            if !size.is_multiple_of(page) {
+                let why = format!("{size} bytes are not whole huge pages of {page}; truncate it");
+                return Err(io::Error::other(why));
+            }
         }
         Ok(view)
     };

@@ -54,12 +54,12 @@ fn device_of(stat: &Stat) -> u64 {
     u64::from(major(stat.st_dev)) << 32 | u64::from(minor(stat.st_dev))
 }
 
-/// A folder, and when a name in it last changed.
+/// A folder, and when it last changed.
 #[derive(Debug)]
 pub(crate) struct Folder {
     pub(crate) path: PathBuf,
     pub(crate) inode: u64,
-    pub(crate) mtime: (i64, u32),
+    pub(crate) ctime: (i64, u32),
 }
 
 impl Folder {
@@ -68,7 +68,7 @@ impl Folder {
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let fd = openat(CWD, &self.path, flags, Mode::empty())?;
         let stat = statx(fd, "", AtFlags::EMPTY_PATH, StatxFlags::BASIC_STATS)?;
-        let mtime = (stat.stx_mtime.tv_sec, stat.stx_mtime.tv_nsec);
-        Ok((stat.stx_ino, mtime) == (self.inode, self.mtime))
+        let ctime = (stat.stx_ctime.tv_sec, stat.stx_ctime.tv_nsec);
+        Ok((stat.stx_ino, ctime) == (self.inode, self.ctime))
     }
 }

@@ -119,10 +119,10 @@ impl<'s> Node<'s> {
         self.save.tree.link(dir.0, name, entry.0)
     }
 
-    /// Refuses the jump if a name comes or goes in this folder before it. `inode` and `mtime` are
-    /// those from before its names were read.
-    pub fn watch(&mut self, path: &Path, inode: u64, mtime: (i64, u32)) {
-        self.save.folders.push(Folder { path: path.to_owned(), inode, mtime });
+    /// Refuses the jump if a name comes or goes in this folder before it. `inode` and `ctime` are
+    /// those from before its names were read, and the clock of file times has moved on since.
+    pub fn watch(&mut self, path: &Path, inode: u64, ctime: (i64, u32)) {
+        self.save.folders.push(Folder { path: path.to_owned(), inode, ctime });
     }
 
     /// Whether no page of the node may move, because a device writes to them: then a plan that

@@ -8,6 +8,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// A manifest longer than this is none.
 const MANIFEST_MAX: u64 = 64 << 20;
@@ -39,10 +40,24 @@ pub enum ContentsError {
 pub struct Bytes {
     /// Each with the offset at which it ends.
     parts: Vec<(u64, File)>,
+    /// The end of what was read furthest behind.
+    furthest: AtomicU64,
+}
+
+impl Bytes {
+    fn new(parts: Vec<(u64, File)>) -> Self {
+        Self { parts, furthest: AtomicU64::new(0) }
+    }
+
+    /// The end of what was read furthest behind, in bytes from the region's start.
+    pub(crate) fn furthest(&self) -> u64 {
+        self.furthest.load(Relaxed)
+    }
 }
 
 impl ReadAt for Bytes {
     fn read_at(&self, mut offset: u64, mut buf: &mut [u8]) -> io::Result<()> {
+        self.furthest.fetch_max(offset + buf.len() as u64, Relaxed);
         while !buf.is_empty() {
             let i = self.parts.partition_point(|(end, _)| *end <= offset);
             let (end, file) = self.parts.get(i).ok_or(io::ErrorKind::UnexpectedEof)?;
@@ -66,7 +81,7 @@ pub fn open(region: &Region) -> Result<Filesystem<Bytes>, ContentsError> {
         let path = span.device.block.clone().unwrap_or_default();
         parts.push((end, open_file(&path)?));
     }
-    Ok(Filesystem::open(Bytes { parts }, end / PAGE_SIZE)?)
+    Ok(Filesystem::open(Bytes::new(parts), end / PAGE_SIZE)?)
 }
 
 /// The filesystem of a region whose last spans were given back already: reading there fails.
@@ -78,13 +93,13 @@ pub(crate) fn open_rest(region: &Region) -> Result<Filesystem<Bytes>, ContentsEr
         blocks = span.head.region_blocks;
         parts.push((end, open_file(&span.device.block.clone().unwrap_or_default())?));
     }
-    Ok(Filesystem::open(Bytes { parts }, blocks)?)
+    Ok(Filesystem::open(Bytes::new(parts), blocks)?)
 }
 
 /// The filesystem in an image or on a device of `bytes` bytes.
 pub fn open_image(path: &Path, bytes: u64) -> Result<Filesystem<Bytes>, ContentsError> {
     let parts = vec![(bytes, open_file(path)?)];
-    Ok(Filesystem::open(Bytes { parts }, bytes / PAGE_SIZE)?)
+    Ok(Filesystem::open(Bytes::new(parts), bytes / PAGE_SIZE)?)
 }
 
 /// The region's manifest, if it has one.

@@ -100,7 +100,7 @@ pub(super) fn joined(name: &str) -> Option<PathBuf> {
 }
 
 /// Undoes the joining of a region's spans, if nothing uses them.
-pub(super) fn part(region: &Region) -> io::Result<()> {
+pub(crate) fn part(region: &Region) -> io::Result<()> {
     let name = joined_name(region);
     if joined(&name).is_some() { remove(&name) } else { Ok(()) }
 }

@@ -11,7 +11,7 @@
 //! later kernel's pkram, whatever tool started that kernel, sees that the memory is free.
 
 use super::device::{Device, DeviceError};
-use super::discover::{Region, Span, discover};
+use super::discover::{Discovered, Region, Span, discover};
 use super::handback::{self, HandBackError, hand_back, prepare, returnable, wake};
 use super::mount::{joined, joined_name, part};
 use super::users::{Use, Users, users_of};
@@ -114,10 +114,7 @@ fn make_free(spans: Vec<(&Device, SpanHead)>, magic: [u8; 8]) -> Result<Released
 /// Gives back what was released before and is not in the system: because a release was killed, or
 /// because another tool's kexec set the memory aside again.
 pub fn finish() -> Result<Released, ReleaseError> {
-    let mut found = discover()?;
-    if found.strangers.iter().filter(|d| wake(d)).count() > 0 {
-        found = discover()?;
-    }
+    let found = wake_all()?;
     let block = machine::memory_block()?;
     if found.released.iter().any(|d| handback::given_back(d.range, block) < returns(d, block)) {
         prepare()?;
@@ -130,6 +127,15 @@ pub fn finish() -> Result<Released, ReleaseError> {
         }
     }
     Ok(hand_all_back(&found.released, block))
+}
+
+/// All that is there, with what a killed release has left without a driver.
+pub(crate) fn wake_all() -> Result<Discovered, DeviceError> {
+    let found = discover()?;
+    if found.strangers.iter().filter(|d| wake(d)).count() == 0 {
+        return Ok(found);
+    }
+    discover()
 }
 
 /// How much of a released span is System RAM now, in bytes.

@@ -11,8 +11,6 @@ use crate::sys::{Access, Attached, FileMap};
 use crate::workers::{each, processors};
 use physmem::PAGE_SIZE;
 use rustix::fs::{Mode, OFlags, open};
-use std::collections::HashMap;
-use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
@@ -83,30 +81,6 @@ impl<'a> Copying<'a> {
         Ok(Self { trees, progress, devices, spans, sizes })
     }
 
-    /// Refuses where a tmpfs has less room than its files still need.
-    pub(super) fn refuse_full(&self) -> Result<(), RestoreError> {
-        let mut needs: HashMap<u64, (PathBuf, u64)> = HashMap::new();
-        let mut data = vec![0; self.sizes.len()];
-        self.spans.iter().flatten().for_each(|piece| data[piece.file] += piece.len);
-        for (file, data) in self.trees.files.iter().zip(data) {
-            let Place::Path(path) = &file.place else { continue };
-            let stat = rustix::fs::stat(path).map_err(|e| io_at(path)(e.into()))?;
-            let there = u64::try_from(stat.st_blocks).unwrap_or(0) * 512;
-            let need = needs.entry(stat.st_dev).or_insert_with(|| (path.clone(), 0));
-            need.1 += data.saturating_sub(there);
-        }
-        for (path, bytes) in needs.into_values() {
-            let stat = rustix::fs::statfs(&path).map_err(|e| io_at(&path)(e.into()))?;
-            let block = u64::try_from(stat.f_bsize).unwrap_or(0);
-            let free = stat.f_bavail.saturating_mul(block);
-            // Without blocks there is no limit: a tmpfs with `size=0`, most of hugetlbfs.
-            if stat.f_blocks > 0 && stat.f_blocks < u64::MAX / 2 && free < bytes {
-                return Err(RestoreError::NoRoom { path, bytes, free });
-            }
-        }
-        Ok(())
-    }
-
     /// Copies what lies in one span; returns how much that was.
     pub(super) fn span(&self, index: usize) -> Result<u64, RestoreError> {
         let pieces = &self.spans[index];
@@ -125,6 +99,8 @@ impl<'a> Copying<'a> {
             self.progress.advance(piece.len);
             Ok(())
         })?;
+        // Copies on a disk must be there before the span goes; others lose no time by this.
+        rustix::fs::sync();
         Ok(pieces.iter().map(|p| p.len).sum())
     }
 
@@ -154,8 +130,9 @@ impl<'a> Copying<'a> {
         let path = self.path(number);
         let opened = match &self.trees.files[number].place {
             Place::Path(path) => {
-                let file = File::options().read(true).write(true).open(path);
-                file.and_then(|file| Ok((kind_of(&file)?.page(), OwnedFd::from(file))))
+                let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+                let file = open(path, flags, Mode::empty()).map_err(io::Error::from);
+                file.and_then(|file| Ok((kind_of(&file)?.page(), file)))
             }
             Place::Segment(id) => Attached::new(*id, Access::Write).and_then(|attached| {
                 let (file, page) = file_at(attached.address()).map_err(io::Error::other)?;

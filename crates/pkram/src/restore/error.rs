@@ -64,6 +64,35 @@ pub enum RestoreError {
         /// What it was.
         origin: String,
     },
+    /// Data of spans that were given back lie where an earlier run has put them.
+    #[error(
+        "node {name:?} was restored in part by an earlier run, to another place than this one or to \
+         one that is gone; run the same restore again, with the same --to"
+    )]
+    Elsewhere {
+        /// The node.
+        name: String,
+    },
+    /// Something else came beside a file.
+    #[error(
+        "node {name:?} was one file, and has other files beside it now; say where they are to go with --to DIR"
+    )]
+    NotAlone {
+        /// The node.
+        name: String,
+    },
+    /// What was memory would go to a disk.
+    #[error(
+        "{path} would lie on {filesystem}, where it did not come from; mount a tmpfs or hugetlbfs \
+         there first, or say where it is to go with --to DIR",
+        path = .path.display()
+    )]
+    OtherKind {
+        /// The place.
+        path: PathBuf,
+        /// What it lies on.
+        filesystem: String,
+    },
     /// The place is taken.
     #[error("{path} is there already and not empty; move it away, or restore elsewhere with --to DIR", path = .path.display())]
     Taken {

@@ -7,11 +7,16 @@
 //!
 //! The region must not be mounted: its data are read from the devices past the page cache, on all
 //! processors. The first span has the metadata and goes last, so until then a restore that was
-//! interrupted is simply begun again: names that are there already are taken as its own, spans that
-//! are still there are copied again, and those that were given back had been copied.
+//! interrupted is simply begun again: a journal in `/run/pkram` knows what an earlier run has made,
+//! spans that are still there are copied again, and those that were given back had been copied.
+//! Where the region was written to, so that metadata lie in other spans too, nothing is given back
+//! before everything is copied.
+//!
+//! What is being restored belongs to root alone until its attributes are set, lowest first.
 
 mod copy;
 mod error;
+mod journal;
 mod target;
 mod tree;
 
@@ -20,12 +25,13 @@ pub use error::RestoreError;
 use crate::manifest::{Manifest, Source};
 use crate::progress::Progress;
 use crate::region::contents::{Bytes, manifest, open_rest, verify};
-use crate::region::{Region, discover, release, release_span};
+use crate::region::{Region, discover, part, release, release_span, wake_all};
 use copy::Copying;
+use journal::Journal;
 use physmem::PAGE_SIZE;
 use regionfs::read::Filesystem;
 use std::path::PathBuf;
-use target::{Journal, Target};
+use target::Target;
 use tree::Trees;
 
 /// What is asked for.
@@ -35,7 +41,7 @@ pub struct RestoreOptions {
     pub names: Vec<String>,
     /// A directory for them, each below its name; by default they go where they came from.
     pub to: Option<PathBuf>,
-    /// Keep the region. It is kept as well if not all of its nodes are restored.
+    /// Keep the region. It is kept as well if not all that it has is restored.
     pub keep: bool,
 }
 
@@ -74,43 +80,80 @@ pub fn restore(
             return Err(RestoreError::Damaged { region: region.uuid, count, first });
         }
     }
+    let mut done = Restored::default();
     let chosen = choose(&manifest, &options.names)?;
-    let all = chosen.len() == manifest.sources.len();
-    let release = all && !options.keep;
+    let release = !options.keep && is_all(&fs, &chosen, &mut done.notes)?;
+    // What joined the spans for a mount that is over; a mount that is not shows next.
+    let _ = part(region);
     if region.in_use() {
         return Err(RestoreError::InUse { region: region.uuid });
     }
 
     let mut journal = Journal::open(region.uuid)?;
-    let mut done = Restored::default();
-    let mut trees = Trees::default();
-    for source in chosen {
-        let target = Target::of(source, options.to.as_deref(), &mut journal)?;
-        done.nodes.push((source.name.clone(), target.to_string()));
-        trees.make(&fs, &source.name, target, &mut journal, &mut done.notes)?;
-    }
-    let copying = Copying::new(region, &fs, &trees, progress)?;
-    copying.refuse_full()?;
-    for (i, span) in region.spans.iter().enumerate().rev() {
-        done.copied += copying.span(i)?;
-        if i > 0 && release {
-            let released = release_span(span)?;
-            done.returned += released.returned;
-            done.left += released.left;
+    if journal.is_copied() {
+        let what = "an earlier run has restored everything; only memory was given back";
+        done.notes.push(what.to_owned());
+    } else {
+        copy_all(region, &fs, &chosen, options, &mut journal, release, &mut done, progress)?;
+        if release {
+            journal.copied()?;
         }
     }
-    progress.end();
-    trees.attributes(&fs, &mut done.notes)?;
-    drop((copying, fs));
+    drop(fs);
     if release {
-        let first =
-            Region { spans: region.spans.iter().take(1).cloned().collect(), ..region.clone() };
-        let released = self::release(&first)?;
-        done.returned += released.returned;
-        done.left += released.left;
+        give_back(&mut done, self::release(&current(region)?)?);
     }
     journal.close();
     Ok(done)
+}
+
+#[expect(clippy::too_many_arguments, reason = "all that there is, in one place")]
+fn copy_all(
+    region: &Region,
+    fs: &Fs,
+    chosen: &[&Source],
+    options: &RestoreOptions,
+    journal: &mut Journal,
+    release: bool,
+    done: &mut Restored,
+    progress: &dyn Progress,
+) -> Result<(), RestoreError> {
+    // All is looked at before anything is made.
+    let partly = !region.missing.is_empty();
+    let mut targets = Vec::new();
+    for &source in chosen {
+        let target = Target::of(source, options.to.as_deref(), journal)?;
+        target.check(fs, source, options.to.is_none(), partly, journal)?;
+        targets.push((source, target));
+    }
+    let mut trees = Trees::new(partly);
+    for (source, target) in targets {
+        let place = trees.make(fs, source, target, journal, &mut done.notes)?;
+        done.nodes.push((source.name.clone(), place));
+    }
+    let copying = Copying::new(region, fs, &trees, progress)?;
+    let first = region.spans.first().map_or(0, |s| s.head.range.len());
+    let early = release && fs.reader().furthest() <= first;
+    for (i, span) in region.spans.iter().enumerate().rev() {
+        done.copied += copying.span(i)?;
+        if i > 0 && early {
+            give_back(done, release_span(span)?);
+        }
+    }
+    progress.end();
+    trees.attributes(fs, &mut done.notes)
+}
+
+fn give_back(done: &mut Restored, released: crate::region::Released) {
+    done.returned += released.returned;
+    done.left += released.left;
+    done.notes.extend(released.troubles);
+}
+
+/// The region with the spans that it still has.
+fn current(region: &Region) -> Result<Region, RestoreError> {
+    let found = discover()?.regions.into_iter().find(|r| r.uuid == region.uuid);
+    found.ok_or(RestoreError::Lost { region: region.uuid, missing: vec![0] })
 }
 
 /// Refuses a region whose missing spans were not given back by an earlier run.
@@ -118,7 +161,7 @@ fn refuse_lost(region: &Region, manifest: &Manifest) -> Result<(), RestoreError>
     if region.missing.is_empty() {
         return Ok(());
     }
-    let released = discover()?.released;
+    let released = wake_all()?.released;
     let is_restored = |index: &u32| {
         let span = manifest.plan.spans.get(*index as usize);
         span.is_some_and(|span| released.iter().any(|d| d.range.to_string() == *span))
@@ -130,21 +173,33 @@ fn refuse_lost(region: &Region, manifest: &Manifest) -> Result<(), RestoreError>
     }
 }
 
+/// The nodes of these names, each once; all where there are no names.
 fn choose<'a>(manifest: &'a Manifest, names: &[String]) -> Result<Vec<&'a Source>, RestoreError> {
-    if names.is_empty() {
-        return Ok(manifest.sources.iter().collect());
-    }
-    let find = |name: &String| {
-        let found = manifest.sources.iter().find(|s| s.name == *name);
-        found.ok_or_else(|| {
+    for name in names {
+        if manifest.sources.iter().all(|s| s.name != *name) {
             let names: Vec<_> = manifest.sources.iter().map(|s| s.name.as_str()).collect();
-            RestoreError::NoNode { name: name.clone(), names: names.join(", ") }
-        })
-    };
-    names.iter().map(find).collect()
+            return Err(RestoreError::NoNode { name: name.clone(), names: names.join(", ") });
+        }
+    }
+    let chosen = |s: &&Source| names.is_empty() || names.contains(&s.name);
+    Ok(manifest.sources.iter().filter(chosen).collect())
 }
 
-/// How many pages fit into so many bytes.
+/// Whether that is all that the region has.
+fn is_all(fs: &Fs, chosen: &[&Source], notes: &mut Vec<String>) -> Result<bool, RestoreError> {
+    let mut all = true;
+    for entry in fs.read_dir(&fs.lookup(b"")?)? {
+        let name = String::from_utf8_lossy(&entry.name);
+        if name == ".pkram" || name == "lost+found" || chosen.iter().any(|s| s.name == name) {
+            continue;
+        }
+        notes.push(format!("the region is kept: {name} in it was not restored"));
+        all = false;
+    }
+    Ok(all)
+}
+
+/// How many pages so many bytes take.
 fn pages(bytes: u64) -> u64 {
     bytes.div_ceil(PAGE_SIZE)
 }

@@ -1,19 +1,18 @@
-//! Where a node goes, and the note that an unfinished restore leaves for the next try.
+//! Where a node goes, and whether it can go there.
 
-use super::RestoreError;
 use super::error::io_at;
+use super::journal::Journal;
+use super::{Fs, RestoreError};
+use crate::filesystem::{Kind, describe_fd, kind_of};
 use crate::manifest::{Origin, Source, SysvOrigin};
 use crate::sys::{ShmStat, make_shm, shm_stat};
 use physmem::PAGE_SIZE;
-use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use regionfs::read;
+use std::collections::HashSet;
 use std::fmt;
-use std::fs;
+use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
-use uuid::Uuid;
-
-/// Where unfinished restores are noted, for the time of this boot.
-const JOURNALS: &str = "/run/pkram/restore";
 
 /// Where a node goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,71 +21,16 @@ pub(super) enum Target {
     Directory(PathBuf),
     /// The one file in the node's directory becomes this one.
     File(PathBuf),
-    /// It becomes a SysV segment.
-    Segment { id: i32 },
+    /// It becomes a SysV segment: an earlier run's, or a new one.
+    Segment(SysvOrigin, Option<i32>),
 }
 
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Directory(path) | Self::File(path) => write!(f, "{}", path.display()),
-            Self::Segment { id } => write!(f, "sysv:{id}"),
+            Self::Segment(origin, _) => write!(f, "the SysV segment with key {:#x}", origin.key),
         }
-    }
-}
-
-/// What a restore has made, so that the same restore knows it for its own when it is run again.
-#[derive(Debug)]
-pub(super) struct Journal {
-    path: PathBuf,
-    made: Made,
-}
-
-#[derive(Debug, Default, Serialize, Deserialize)]
-struct Made {
-    paths: Vec<PathBuf>,
-    segments: BTreeMap<String, i32>,
-}
-
-impl Journal {
-    pub(super) fn open(region: Uuid) -> Result<Self, RestoreError> {
-        let path = Path::new(JOURNALS).join(format!("{region}.json"));
-        fs::create_dir_all(JOURNALS).map_err(io_at(JOURNALS))?;
-        let made = match fs::read(&path) {
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Made::default(),
-            Ok(bytes) => serde_json::from_slice(&bytes)
-                .map_err(std::io::Error::other)
-                .map_err(io_at(&path))?,
-            Err(e) => return Err(io_at(&path)(e)),
-        };
-        Ok(Self { path, made })
-    }
-
-    /// Whether an earlier run was about to make this.
-    pub(super) fn has(&self, path: &Path) -> bool {
-        self.made.paths.iter().any(|p| p == path)
-    }
-
-    /// Notes what is about to be made.
-    pub(super) fn add(&mut self, path: &Path) -> Result<(), RestoreError> {
-        if !self.has(path) {
-            self.made.paths.push(path.to_owned());
-            self.write()?;
-        }
-        Ok(())
-    }
-
-    fn write(&self) -> Result<(), RestoreError> {
-        let bytes = serde_json::to_vec(&self.made).expect("paths and numbers are JSON");
-        let new = self.path.with_extension("new");
-        fs::write(&new, bytes).map_err(io_at(&new))?;
-        fs::rename(&new, &self.path).map_err(io_at(&self.path))
-    }
-
-    /// Everything is done.
-    pub(super) fn close(self) {
-        // What stays behind only says which places may be taken over.
-        let _ = fs::remove_file(&self.path);
     }
 }
 
@@ -94,9 +38,10 @@ impl Target {
     pub(super) fn of(
         source: &Source,
         to: Option<&Path>,
-        journal: &mut Journal,
+        journal: &Journal,
     ) -> Result<Self, RestoreError> {
         if let Some(to) = to {
+            let to = std::path::absolute(to).map_err(io_at(to))?;
             return Ok(Self::Directory(to.join(&source.name)));
         }
         match &source.origin {
@@ -104,7 +49,13 @@ impl Target {
                 let path = PathBuf::from(path);
                 Ok(if *file { Self::File(path) } else { Self::Directory(path) })
             }
-            Origin::Sysv(origin) => Self::segment(&source.name, origin, journal),
+            Origin::Sysv(origin) => {
+                let same = |id: &i32| {
+                    shm_stat(*id).is_ok_and(|s| (s.bytes, s.key) == (origin.size, origin.key))
+                };
+                let made = journal.segment(&source.name).filter(same);
+                Ok(Self::Segment(origin.clone(), made))
+            }
             origin @ (Origin::Memfd(_) | Origin::Program) => {
                 let origin = origin.to_string();
                 Err(RestoreError::NoPlace { name: source.name.clone(), origin })
@@ -112,22 +63,100 @@ impl Target {
         }
     }
 
-    fn segment(
-        name: &str,
-        origin: &SysvOrigin,
-        journal: &mut Journal,
-    ) -> Result<Self, RestoreError> {
-        let wrap = |source| RestoreError::Segment { key: origin.key, source };
-        if let Some(&id) = journal.made.segments.get(name)
-            && shm_stat(id).is_ok_and(|s| s.bytes == origin.size && s.key == origin.key)
-        {
-            return Ok(Self::Segment { id });
+    /// Refuses a place that is taken, too small, of another kind than the node's, or, where spans
+    /// were given back already, not the one that their data were copied to.
+    pub(super) fn check(
+        &self,
+        fs: &Fs,
+        source: &Source,
+        original: bool,
+        partly: bool,
+        journal: &Journal,
+    ) -> Result<(), RestoreError> {
+        let (path, known) = match self {
+            Self::Segment(_, made) => (None, made.is_some()),
+            Self::Directory(path) | Self::File(path) => (Some(path), journal.has(path)),
+        };
+        if partly && !known {
+            return Err(RestoreError::Elsewhere { name: source.name.clone() });
         }
-        let &SysvOrigin { key, mode, uid, gid, size: bytes, page, .. } = origin;
-        let stat = ShmStat { key, mode, uid, gid, bytes, attached: 0 };
-        let id = make_shm(&stat, page > PAGE_SIZE).map_err(wrap)?;
-        journal.made.segments.insert(name.to_owned(), id);
-        journal.write()?;
-        Ok(Self::Segment { id })
+        let Some(path) = path.filter(|_| !known) else { return Ok(()) };
+        if is_taken(path)? {
+            return Err(RestoreError::Taken { path: path.clone() });
+        }
+        let top = fs.lookup(source.name.as_bytes())?;
+        if matches!(self, Self::File(_)) {
+            let [only] = &fs.read_dir(&top)?[..] else {
+                return Err(RestoreError::NotAlone { name: source.name.clone() });
+            };
+            if fs.inode(only.inode)?.kind != read::Kind::File {
+                return Err(RestoreError::NotAlone { name: source.name.clone() });
+            }
+        }
+        let above = path.ancestors().find(|p| p.exists()).unwrap_or(Path::new("/"));
+        let dir = File::open(above).map_err(io_at(above))?;
+        let kind = kind_of(&dir).map_err(io_at(above))?;
+        let fits = match &source.origin {
+            Origin::Tmpfs { .. } => kind == Kind::Tmpfs,
+            Origin::Hugetlbfs { page, .. } => kind == Kind::Hugetlbfs { page: *page },
+            _ => true,
+        };
+        if original && !fits {
+            let filesystem = describe_fd(&dir).map_err(io_at(above))?;
+            return Err(RestoreError::OtherKind { path: path.clone(), filesystem });
+        }
+        refuse_full(fs, &top, path, &dir)
+    }
+}
+
+/// Refuses where a filesystem has less room than the node's data take.
+fn refuse_full(fs: &Fs, top: &read::Inode, path: &Path, dir: &File) -> Result<(), RestoreError> {
+    let (mut bytes, mut seen) = (0, HashSet::new());
+    let mut stack = vec![top.clone()];
+    while let Some(inode) = stack.pop() {
+        for entry in fs.read_dir(&inode)? {
+            let inode = fs.inode(entry.inode)?;
+            match inode.kind {
+                read::Kind::Directory => stack.push(inode),
+                read::Kind::File if seen.insert(inode.number) => bytes += inode.sectors * 512,
+                _ => {}
+            }
+        }
+    }
+    let stat = rustix::fs::fstatfs(dir).map_err(|e| io_at(path)(e.into()))?;
+    let block = u64::try_from(stat.f_bsize).unwrap_or(0);
+    let free = stat.f_bavail.saturating_mul(block);
+    // Without blocks there is no limit: a tmpfs with `size=0`, most of hugetlbfs.
+    if stat.f_blocks > 0 && stat.f_blocks < u64::MAX / 2 && free < bytes {
+        return Err(RestoreError::NoRoom { path: path.to_owned(), bytes, free });
+    }
+    Ok(())
+}
+
+/// The segment, made where it is not there yet.
+pub(super) fn segment(
+    node: &str,
+    origin: &SysvOrigin,
+    made: Option<i32>,
+    journal: &mut Journal,
+) -> Result<i32, RestoreError> {
+    if let Some(id) = made {
+        return Ok(id);
+    }
+    let &SysvOrigin { key, mode, uid, gid, size: bytes, page, .. } = origin;
+    let stat = ShmStat { key, mode, uid, gid, bytes, attached: 0 };
+    let id = make_shm(&stat, page > PAGE_SIZE)
+        .map_err(|source| RestoreError::Segment { key, source })?;
+    journal.add_segment(node, id)?;
+    Ok(id)
+}
+
+/// Whether something is there that a restore must not write over.
+fn is_taken(path: &Path) -> Result<bool, RestoreError> {
+    match fs::symlink_metadata(path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(e) => Err(io_at(path)(e)),
+        Ok(found) if !found.is_dir() => Ok(true),
+        Ok(_) => Ok(fs::read_dir(path).map_err(io_at(path))?.next().is_some()),
     }
 }

@@ -2,25 +2,28 @@
 //! because a time that was set does not survive a write.
 
 use super::error::io_at;
-use super::target::{Journal, Target};
+use super::journal::Journal;
+use super::target::{Target, segment};
 use super::{Fs, RestoreError};
+use crate::manifest::Source;
 use crate::source::SEGMENT;
 use regionfs::read::{Inode, Kind};
 use regionfs::{Timestamp, Xattr};
 use rustix::fs::{
-    AtFlags, CWD, Dev, FileType, Gid, Mode, Timespec, Timestamps, Uid, XattrFlags, chmodat,
-    chownat, linkat, lsetxattr, makedev, mknodat, symlinkat, utimensat,
+    AtFlags, CWD, Dev, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid, XattrFlags, chmodat,
+    chownat, fchmod, fchown, ftruncate, linkat, lsetxattr, makedev, mknodat, open, symlinkat,
+    utimensat,
 };
 use rustix::io::Errno;
 use std::collections::HashMap;
 use std::ffi::OsStr;
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 /// Everything that is restored.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Trees {
     /// Node and place of each.
     nodes: Vec<(String, Target)>,
@@ -28,6 +31,8 @@ pub(super) struct Trees {
     pub(super) files: Vec<RestoredFile>,
     /// Where an inode with several names was made first.
     first: HashMap<u32, PathBuf>,
+    /// Whether data of some files were copied by an earlier run, and are nowhere else.
+    partly: bool,
 }
 
 /// A regular file, or a segment.
@@ -45,36 +50,46 @@ pub(super) enum Place {
 }
 
 impl Trees {
-    /// Makes every name of a node, files with their sizes and without data.
+    pub(super) fn new(partly: bool) -> Self {
+        Self { nodes: Vec::new(), files: Vec::new(), first: HashMap::new(), partly }
+    }
+
+    /// Makes every name of a node, files with their sizes and without data, all for root alone.
+    /// Returns where it is.
     pub(super) fn make(
         &mut self,
         fs: &Fs,
-        name: &str,
+        source: &Source,
         target: Target,
         journal: &mut Journal,
         notes: &mut Vec<String>,
-    ) -> Result<(), RestoreError> {
+    ) -> Result<String, RestoreError> {
+        let name = &source.name;
         let top = fs.lookup(name.as_bytes())?;
+        let mut place = target.to_string();
         match &target {
-            Target::Segment { id } => {
+            Target::Segment(origin, made) => {
+                let id = segment(name, origin, *made, journal)?;
                 let inode = fs.lookup(format!("{name}/{SEGMENT}").as_bytes())?.number;
-                self.files.push(RestoredFile { inode, place: Place::Segment(*id) });
+                self.files.push(RestoredFile { inode, place: Place::Segment(id) });
+                place = format!("sysv:{id}");
             }
-            Target::File(path) | Target::Directory(path) => {
-                if !journal.has(path) && is_taken(path)? {
-                    return Err(RestoreError::Taken { path: path.clone() });
-                }
-                journal.add(path)?;
-                if matches!(target, Target::Directory(_)) {
-                    fs::create_dir_all(path).map_err(io_at(path))?;
-                } else if let Some(parent) = path.parent() {
+            Target::File(path) => {
+                if let Some(parent) = path.parent() {
                     fs::create_dir_all(parent).map_err(io_at(parent))?;
                 }
                 walk(fs, &top, &target, &mut |path, inode| self.make_one(fs, path, inode, notes))?;
+                journal.add(path)?;
+            }
+            Target::Directory(path) => {
+                fs::create_dir_all(path).map_err(io_at(path))?;
+                seize(path)?;
+                journal.add(path)?;
+                walk(fs, &top, &target, &mut |path, inode| self.make_one(fs, path, inode, notes))?;
             }
         }
-        self.nodes.push((name.to_owned(), target));
-        Ok(())
+        self.nodes.push((name.clone(), target));
+        Ok(place)
     }
 
     fn make_one(
@@ -84,6 +99,8 @@ impl Trees {
         inode: &Inode,
         notes: &mut Vec<String>,
     ) -> Result<(), RestoreError> {
+        // Read now, while all spans are there: where attributes lie decides when those may go.
+        fs.xattrs(inode)?;
         let several = inode.links > 1 && inode.kind != Kind::Directory;
         if several && let Some(first) = self.first.get(&inode.number) {
             let linked = linkat(CWD, first, CWD, path, AtFlags::empty());
@@ -94,13 +111,19 @@ impl Trees {
         };
         let made = match inode.kind {
             Kind::File => {
-                let file = File::options().write(true).create(true).truncate(false).open(path);
-                let sized = file.and_then(|f| f.set_len(inode.size));
+                let mut flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+                // A file that is gone had data that are nowhere else.
+                flags.set(OFlags::CREATE, !self.partly);
+                let file = open(path, flags, Mode::RUSR | Mode::WUSR).map_err(io::Error::from);
+                let sized = file.and_then(|f| Ok(ftruncate(&f, inode.size)?));
                 let place = Place::Path(path.to_owned());
                 self.files.push(RestoredFile { inode: inode.number, place });
                 sized
             }
-            Kind::Directory => fs::create_dir(path),
+            Kind::Directory => {
+                unless_there(fs::create_dir(path)).map_err(io_at(path))?;
+                return seize(path);
+            }
             Kind::Symlink => {
                 let target = fs.symlink_target(inode)?;
                 symlinkat(OsStr::from_bytes(&target), CWD, path).map_err(Into::into)
@@ -124,17 +147,40 @@ impl Trees {
         Ok(())
     }
 
-    /// Gives everything its owner, mode, extended attributes and times.
+    /// Gives everything its owner, mode, extended attributes and times; a directory after all that
+    /// is in it, because from then on its owner can change it.
     pub(super) fn attributes(&self, fs: &Fs, notes: &mut Vec<String>) -> Result<(), RestoreError> {
         for (name, target) in &self.nodes {
             let top = fs.lookup(name.as_bytes())?;
+            let mut directories = Vec::new();
             if let Target::Directory(path) = target {
-                dress(fs, path, &top, notes)?;
+                directories.push((path.clone(), top.number));
             }
-            walk(fs, &top, target, &mut |path, inode| dress(fs, path, inode, notes))?;
+            walk(fs, &top, target, &mut |path, inode| match inode.kind {
+                Kind::Directory => {
+                    directories.push((path.to_owned(), inode.number));
+                    Ok(())
+                }
+                _ => dress(fs, path, inode, notes),
+            })?;
+            // Every directory was met before those in it.
+            for (path, inode) in directories.into_iter().rev() {
+                dress(fs, &path, &fs.inode(inode)?, notes)?;
+            }
         }
         Ok(())
     }
+}
+
+/// Makes sure that nobody but root can do anything in a directory, which may have been there.
+fn seize(path: &Path) -> Result<(), RestoreError> {
+    let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let take = || -> rustix::io::Result<()> {
+        let dir = open(path, flags, Mode::empty())?;
+        fchown(&dir, Some(Uid::ROOT), Some(Gid::ROOT))?;
+        fchmod(&dir, Mode::RWXU)
+    };
+    take().map_err(|e| io_at(path)(e.into()))
 }
 
 /// Hands everything below a node's directory to `visit`, with the path that it goes to.
@@ -145,7 +191,7 @@ fn walk(
     visit: &mut dyn FnMut(&Path, &Inode) -> Result<(), RestoreError>,
 ) -> Result<(), RestoreError> {
     let mut stack = match target {
-        Target::Segment { .. } => return Ok(()),
+        Target::Segment(..) => return Ok(()),
         Target::Directory(path) => vec![(path.clone(), top.clone())],
         Target::File(path) => {
             for entry in fs.read_dir(top)? {
@@ -182,23 +228,20 @@ fn dress(fs: &Fs, path: &Path, inode: &Inode, notes: &mut Vec<String>) -> Result
             Err(e) => return Err(at(e)),
         }
     }
-    if inode.kind != Kind::Symlink {
-        let mode = Mode::from_raw_mode(u32::from(inode.mode) & 0o7777);
-        chmodat(CWD, path, mode, AtFlags::empty()).map_err(at)?;
+    let mode = Mode::from_raw_mode(u32::from(inode.mode) & 0o7777);
+    match inode.kind {
+        Kind::Symlink => {}
+        Kind::File | Kind::Directory => {
+            let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+            let file = open(path, flags, Mode::empty()).map_err(at)?;
+            fchmod(&file, mode).map_err(at)?;
+        }
+        // In a directory that is root's alone until all in it is done.
+        _ => chmodat(CWD, path, mode, AtFlags::empty()).map_err(at)?,
     }
     let time = |t: Timestamp| Timespec { tv_sec: t.secs, tv_nsec: t.nanos.into() };
     let times = Timestamps { last_access: time(inode.atime), last_modification: time(inode.mtime) };
     utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW).map_err(at)
-}
-
-/// Whether something is there that a restore must not write over.
-fn is_taken(path: &Path) -> Result<bool, RestoreError> {
-    match fs::symlink_metadata(path) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(e) => Err(io_at(path)(e)),
-        Ok(found) if !found.is_dir() => Ok(true),
-        Ok(_) => Ok(fs::read_dir(path).map_err(io_at(path))?.next().is_some()),
-    }
 }
 
 /// What is there already was made by an earlier run: the journal knows its top.

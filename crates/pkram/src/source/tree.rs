@@ -9,12 +9,14 @@ use regionfs::{Attributes, Content, TreeError};
 use rustix::fs::{
     AtFlags, CWD, Dir, FileType, Mode, OFlags, Statx, StatxFlags, openat, readlinkat, statx,
 };
+use rustix::time::{ClockId, clock_gettime};
 use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// What was met so far, in all sources.
 #[derive(Debug, Default)]
@@ -49,11 +51,16 @@ impl Pending {
     fn open(&self) -> io::Result<(OwnedFd, Statx)> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let fd = openat(CWD, &self.path, flags, Mode::empty())?;
-        let stat = stat(&fd)?;
-        if (device(&stat), stat.stx_ino) != (self.device, self.inode) {
+        let mut now = stat(&fd)?;
+        if (device(&now), now.stx_ino) != (self.device, self.inode) {
             return Err(io::Error::other("was replaced while the source was being read"));
         }
-        Ok((fd, stat))
+        // Two changes in one tick have one time: only a time that is past tells of later ones.
+        while clock() <= ctime(&now) {
+            std::thread::sleep(Duration::from_millis(1));
+            now = stat(&fd)?;
+        }
+        Ok((fd, now))
     }
 }
 
@@ -119,7 +126,7 @@ impl Trees {
         let mut stack = vec![top];
         while let Some(dir) = stack.pop() {
             let (readable, before) = dir.open().map_err(io_at(&dir.path))?;
-            node.watch(&dir.path, before.stx_ino, mtime(&before));
+            node.watch(&dir.path, before.stx_ino, ctime(&before));
             let entries = Dir::read_from(&readable).map_err(|e| io_at(&dir.path)(e.into()))?;
             for entry in entries {
                 let entry = entry.map_err(|e| io_at(&dir.path)(e.into()))?;
@@ -236,8 +243,14 @@ fn stat(fd: &OwnedFd) -> io::Result<Statx> {
     Ok(statx(fd, "", AtFlags::EMPTY_PATH | AtFlags::SYMLINK_NOFOLLOW, want)?)
 }
 
-fn mtime(stat: &Statx) -> (i64, u32) {
-    (stat.stx_mtime.tv_sec, stat.stx_mtime.tv_nsec)
+/// The clock that file times are taken from (`current_time`, `fs/inode.c`).
+fn clock() -> (i64, u32) {
+    let now = clock_gettime(ClockId::RealtimeCoarse);
+    (now.tv_sec, u32::try_from(now.tv_nsec).unwrap_or(0))
+}
+
+fn ctime(stat: &Statx) -> (i64, u32) {
+    (stat.stx_ctime.tv_sec, stat.stx_ctime.tv_nsec)
 }
 
 fn file_type(stat: &Statx) -> FileType {

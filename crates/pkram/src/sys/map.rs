@@ -44,10 +44,11 @@ impl FileMap {
             Access::Read => ProtFlags::READ,
             Access::Write => ProtFlags::READ | ProtFlags::WRITE,
         };
+        // Without it hugetlbfs sets pages aside for holes, and keeps them so.
+        let flags = MapFlags::SHARED | MapFlags::NORESERVE;
         // SAFETY: a null hint without MAP_FIXED replaces no existing mapping, so no memory that
         // Rust knows of changes.
-        let start =
-            unsafe { mmap(std::ptr::null_mut(), len, protection, MapFlags::SHARED, file, offset) }?;
+        let start = unsafe { mmap(std::ptr::null_mut(), len, protection, flags, file, offset) }?;
         let start = NonNull::new(start).ok_or_else(|| io::Error::other("mmap returned null"))?;
         Ok(Self { start, len, access })
     }

@@ -37,17 +37,18 @@ impl Pins {
         BUFFERS_PER_RING - self.used
     }
 
-    /// Pins every page of these parts (offset, length) of `map`: long-term and for writing
+    /// Pins every page of a part (offset, length) of `map`: long-term and for writing
     /// (`pin_user_pages(FOLL_WRITE | FOLL_LONGTERM)`, `io_uring/rsrc.c`), which faults swapped
     /// pages in, allocates holes, and first moves pages out of movable zones. The pins outlive
     /// the mapping.
-    pub(crate) fn pin(&mut self, map: &FileMap, parts: &[(u64, u64)]) -> io::Result<()> {
-        let buffers: Vec<_> = parts.iter().map(|&(offset, len)| map.iovec(offset, len)).collect();
-        // SAFETY: each buffer is part of a live mapping of ours. The kernel keeps its own
+    pub(crate) fn pin(&mut self, map: &FileMap, (offset, len): (u64, u64)) -> io::Result<()> {
+        // One a call: of several, the kernel reports no error if the first went well.
+        let buffers = [map.iovec(offset, len)];
+        // SAFETY: the buffer is part of a live mapping of ours. The kernel keeps its own
         // references to the pages, so the mapping may go before the ring; no I/O is ever submitted
-        // on it, so nothing is read from or written to the buffers.
+        // on it, so nothing is read from or written to the buffer.
         unsafe { self.ring.submitter().register_buffers_update(self.used, &buffers, None) }?;
-        self.used += u32::try_from(parts.len()).map_err(io::Error::other)?;
+        self.used += 1;
         Ok(())
     }
 }

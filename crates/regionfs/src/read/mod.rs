@@ -71,6 +71,11 @@ impl<R: ReadAt> Filesystem<R> {
         Ok(Self { reader, superblock, seed })
     }
 
+    /// Where its bytes come from.
+    pub const fn reader(&self) -> &R {
+        &self.reader
+    }
+
     /// The superblock.
     pub const fn superblock(&self) -> &Superblock {
         &self.superblock

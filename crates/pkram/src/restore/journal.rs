@@ -1,0 +1,89 @@
+//! What a restore has made, so that the same restore knows it for its own when it is run again.
+
+use super::RestoreError;
+use super::error::io_at;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use uuid::Uuid;
+
+/// Where unfinished restores are noted, for the time of this boot.
+const JOURNALS: &str = "/run/pkram/restore";
+
+#[derive(Debug)]
+pub(super) struct Journal {
+    path: PathBuf,
+    made: Made,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Made {
+    /// Places, with device and inode of what was made there.
+    places: BTreeMap<PathBuf, (u64, u64)>,
+    segments: BTreeMap<String, i32>,
+    /// Everything that the region has is in its place: the copies may be in use by now, and newer.
+    copied: bool,
+}
+
+impl Journal {
+    pub(super) fn open(region: Uuid) -> Result<Self, RestoreError> {
+        let path = Path::new(JOURNALS).join(format!("{region}.json"));
+        fs::create_dir_all(JOURNALS).map_err(io_at(JOURNALS))?;
+        let made = match fs::read(&path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Made::default(),
+            Err(e) => return Err(io_at(&path)(e)),
+            Ok(bytes) => {
+                serde_json::from_slice(&bytes).map_err(io::Error::other).map_err(io_at(&path))?
+            }
+        };
+        Ok(Self { path, made })
+    }
+
+    /// Whether what is at this place was made by an earlier run.
+    pub(super) fn has(&self, place: &Path) -> bool {
+        let found = fs::symlink_metadata(place).map(|m| (m.dev(), m.ino())).ok();
+        found.is_some() && self.made.places.get(place).copied() == found
+    }
+
+    /// Notes what was made there.
+    pub(super) fn add(&mut self, place: &Path) -> Result<(), RestoreError> {
+        let made = fs::symlink_metadata(place).map_err(io_at(place))?;
+        self.made.places.insert(place.to_owned(), (made.dev(), made.ino()));
+        self.write()
+    }
+
+    pub(super) fn segment(&self, node: &str) -> Option<i32> {
+        self.made.segments.get(node).copied()
+    }
+
+    pub(super) fn add_segment(&mut self, node: &str, id: i32) -> Result<(), RestoreError> {
+        self.made.segments.insert(node.to_owned(), id);
+        self.write()
+    }
+
+    pub(super) fn is_copied(&self) -> bool {
+        self.made.copied
+    }
+
+    /// Notes that everything that the region has is in its place.
+    pub(super) fn copied(&mut self) -> Result<(), RestoreError> {
+        self.made.copied = true;
+        self.write()
+    }
+
+    fn write(&self) -> Result<(), RestoreError> {
+        let bytes = serde_json::to_vec(&self.made).map_err(io::Error::other);
+        let new = self.path.with_extension("new");
+        fs::write(&new, bytes.map_err(io_at(&new))?).map_err(io_at(&new))?;
+        fs::rename(&new, &self.path).map_err(io_at(&self.path))
+    }
+
+    /// All is done.
+    pub(super) fn close(self) {
+        // What stays behind only says which places may be taken over.
+        let _ = fs::remove_file(&self.path);
+    }
+}
