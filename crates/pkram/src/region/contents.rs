@@ -1,5 +1,6 @@
 //! What a region carries, read without mounting it.
 
+use super::device::open_fresh;
 use super::discover::Region;
 use crate::manifest::Manifest;
 use physmem::PAGE_SIZE;
@@ -136,5 +137,5 @@ pub fn verify(region: &Region) -> Result<Vec<Problem>, ContentsError> {
 }
 
 fn open_file(path: &Path) -> Result<File, ContentsError> {
-    File::open(path).map_err(|source| ContentsError::Open { path: path.to_owned(), source })
+    open_fresh(path).map_err(|source| ContentsError::Open { path: path.to_owned(), source })
 }

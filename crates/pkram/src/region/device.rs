@@ -5,7 +5,8 @@
 //! differ from kernel to kernel, so a device is known by its `resource`, never by its name.
 
 use physmem::{E820Type, PhysRange};
-use std::fs;
+use rustix::fs::Advice;
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -142,6 +143,14 @@ fn load_drivers() {
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .status();
+}
+
+/// Opens a device for reading what it carries now. A filesystem on a device-mapper device above writes
+/// past this one's cache, in which pages that were read before stay as long as that device holds it.
+pub(super) fn open_fresh(path: &Path) -> io::Result<File> {
+    let file = File::open(path)?;
+    rustix::fs::fadvise(&file, 0, None, Advice::DontNeed)?;
+    Ok(file)
 }
 
 fn hex(path: &Path) -> Option<u64> {

@@ -3,15 +3,14 @@
 //! Nothing outside the spans themselves is believed: a head is *ours* when its checksum holds and
 //! the device that carries it lies exactly where the head says.
 
-use super::device::{Device, DeviceError, devices};
+use super::device::{Device, DeviceError, devices, open_fresh};
 use super::handback::is_ours;
 use crate::head::{HEAD_BYTES, HeadError, SpanHead};
 use physmem::RangeSet;
 use std::collections::HashSet;
-use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
+use std::path::Path;
 use uuid::Uuid;
 
 /// A span whose head is ours.
@@ -196,9 +195,9 @@ impl Device {
     }
 }
 
-fn read_head(block: &PathBuf, device: &Device) -> Result<SpanHead, DamagedReason> {
+fn read_head(block: &Path, device: &Device) -> Result<SpanHead, DamagedReason> {
     let mut bytes = [0; HEAD_BYTES];
-    File::open(block)?.read_exact_at(&mut bytes, 0)?;
+    open_fresh(block)?.read_exact_at(&mut bytes, 0)?;
     let head = SpanHead::parse(&bytes);
     let (Ok(SpanHead { range, .. })
     | Err(HeadError::Released { head: SpanHead { range, .. }, .. })) = head
@@ -214,9 +213,9 @@ fn read_head(block: &PathBuf, device: &Device) -> Result<SpanHead, DamagedReason
 /// Whether a filesystem with the label `pkram` begins on the device: then a missing head is a
 /// damaged one. Magic at 1024 + 0x38, label at 1024 + 0x78 (`fs/ext4/ext4.h`, `struct
 /// ext4_super_block`).
-fn has_ext4_label(block: &PathBuf) -> bool {
+fn has_ext4_label(block: &Path) -> bool {
     let mut super_block = [0; 1024];
-    let read = File::open(block).and_then(|f| f.read_exact_at(&mut super_block, 1024));
+    let read = open_fresh(block).and_then(|f| f.read_exact_at(&mut super_block, 1024));
     read.is_ok()
         && super_block[0x38..0x3a] == [0x53, 0xef]
         && super_block[0x78..0x7e] == *b"pkram\0"
@@ -226,6 +225,7 @@ fn has_ext4_label(block: &PathBuf) -> bool {
 mod tests {
     use super::*;
     use physmem::PhysRange;
+    use std::path::PathBuf;
 
     fn span(index: u32, mib: u64, first_block: u64) -> Span {
         let range = PhysRange::from_len(mib << 20, 2 << 20).unwrap();
