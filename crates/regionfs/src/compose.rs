@@ -10,7 +10,7 @@ use crate::bitmap::{Conflict, Owned, Usage};
 use crate::directory::{Directory, arrange};
 use crate::extents::{FileExtent, Run, fits, tree_blocks};
 use crate::geometry::{Geometry, GeometryError, HeadMap};
-use crate::layout::{BAD_BLOCKS_INODE, BLOCK64, PHYSICAL_LIMIT, lo32};
+use crate::layout::{BAD_BLOCKS_INODE, BLOCK64, LOGICAL_LIMIT, PHYSICAL_LIMIT, lo32};
 use crate::tree::{Body, ByDirectory, Node, NodeId, Tree};
 
 /// Why a tree cannot be composed. Nothing was written.
@@ -80,6 +80,8 @@ pub struct RegionImage {
     pub(crate) by_directory: ByDirectory,
     /// The bad-blocks inode's extents.
     pub(crate) bad: Vec<Run>,
+    /// Where the journal begins, if there is one.
+    pub(crate) journal_at: u64,
     /// Where each node's own blocks begin.
     pub(crate) own: Vec<u64>,
     head: u64,
@@ -125,10 +127,10 @@ pub fn head_blocks(
 /// See [`ComposeError`].
 pub fn compose(tree: Tree, geometry: Geometry) -> Result<RegionImage, ComposeError> {
     let bad = bad_runs(&geometry)?;
-    let LaidOut { map, by_directory, own, head } =
+    let LaidOut { map, by_directory, journal_at, own, head } =
         lay_out(&tree, &geometry, &bad, |_, extents| extents)?;
     let usage = check_places(&tree, &geometry, &bad, head)?;
-    Ok(RegionImage { tree, geometry, map, by_directory, bad, own, head, usage })
+    Ok(RegionImage { tree, geometry, map, by_directory, bad, journal_at, own, head, usage })
 }
 
 /// The inode that owns the bad blocks maps them one after the other.
@@ -151,6 +153,7 @@ fn bad_runs(geometry: &Geometry) -> Result<Vec<Run>, ComposeError> {
 struct LaidOut {
     map: HeadMap,
     by_directory: ByDirectory,
+    journal_at: u64,
     own: Vec<u64>,
     head: u64,
 }
@@ -161,11 +164,16 @@ fn lay_out(
     bad: &[Run],
     most_extents: impl Fn(NodeId, u64) -> u64,
 ) -> Result<LaidOut, ComposeError> {
-    let map = HeadMap::new(geometry.blocks, tree.inodes())?;
+    let map = HeadMap::new(geometry, tree.inodes())?;
     let seed = hash_seed(geometry);
     let mut by_directory = tree.names.by_directory(tree.nodes.len());
     let mut own = Vec::with_capacity(tree.nodes.len());
-    let mut next = map.end() + tree_blocks(bad.len() as u64);
+    let journal_at = map.end() + tree_blocks(bad.len() as u64);
+    let journal = geometry.journal_blocks;
+    let mut next = journal_at + journal + tree_blocks(Run::count(journal));
+    if next > geometry.blocks || journal > LOGICAL_LIMIT {
+        return Err(ComposeError::NoRoom { head: next, blocks: geometry.blocks });
+    }
     for (id, node) in (0..).map(NodeId).zip(&tree.nodes) {
         if node.links == 0 && id != tree.root() {
             return Err(ComposeError::Unnamed(id.inode()));
@@ -189,7 +197,7 @@ fn lay_out(
     if next > geometry.blocks {
         return Err(ComposeError::NoRoom { head: next, blocks: geometry.blocks });
     }
-    Ok(LaidOut { map, by_directory, own, head: next })
+    Ok(LaidOut { map, by_directory, journal_at, own, head: next })
 }
 
 /// Blocks of content that an inode gets in the head, or `None` for a directory without end.

@@ -22,6 +22,10 @@ pub struct Geometry {
     pub created: Timestamp,
     /// Blocks that no file may ever get: the heads of later spans. The bad-blocks inode owns them.
     pub bad: Vec<Range<u64>>,
+    /// Blocks of the journal, 0 for none; Linux wants at least 1024 (`JBD2_MIN_JOURNAL_BLOCKS`).
+    pub journal_blocks: u64,
+    /// Inodes that stay free at least; some always do.
+    pub free_inodes: u64,
     /// The first 1024 bytes of block 0, which ext4 leaves alone: the head of the first span.
     pub boot_area: [u8; 1024],
 }
@@ -63,8 +67,9 @@ pub enum GeometryError {
 }
 
 impl HeadMap {
-    /// The map of a region of `blocks` blocks with `inodes` inodes from [`FIRST_INODE`] − 1 on.
-    pub(crate) fn new(blocks: u64, inodes: u64) -> Result<Self, GeometryError> {
+    /// The map of a region with `inodes` inodes from [`FIRST_INODE`] − 1 on.
+    pub(crate) fn new(geometry: &Geometry, inodes: u64) -> Result<Self, GeometryError> {
+        let blocks = geometry.blocks;
         // The descriptors stand in one run behind the superblock, within the first group.
         const MAX_GROUPS: u64 = (BLOCKS_PER_GROUP - 1) * DESCRIPTORS_PER_BLOCK;
         let groups = blocks.div_ceil(BLOCKS_PER_GROUP).max(1);
@@ -73,7 +78,7 @@ impl HeadMap {
         }
         let used_inodes = u64::from(FIRST_INODE) - 2 + inodes;
         // Some inodes stay free, so that the mounted filesystem can be written to.
-        let wanted = used_inodes + (used_inodes / 16).max(256);
+        let wanted = used_inodes + (used_inodes / 16).max(256).max(geometry.free_inodes);
         let inodes_per_group = wanted.div_ceil(groups).next_multiple_of(INODES_PER_BLOCK);
         if inodes_per_group > MAX_INODES_PER_GROUP {
             let needed = wanted.div_ceil(MAX_INODES_PER_GROUP) * BLOCKS_PER_GROUP;

@@ -1,15 +1,15 @@
 //! The inodes of a composed filesystem.
 //!
 //! ```text
-//! 1 bad blocks │ 2 root │ 3 … 10 reserved, empty │ 11 lost+found │ 12 … the tree's, without a gap
+//! 1 bad blocks │ 2 root │ 8 journal, if any │ others to 10 reserved, empty │ 11 lost+found │ 12 … the tree's, without a gap
 //! ```
 
 use crate::checksum::{self, Sum};
 use crate::compose::{FAST_SYMLINK, RegionImage, new_blocks};
 use crate::extents::{ExtentTree, FileExtent, Run, tree_blocks};
 use crate::layout::{
-    BAD_BLOCKS_INODE, BLOCK64, EXTRA_ISIZE, FIRST_INODE, INODE, INODE_XATTRS, LINK_MAX, ROOT_INODE,
-    RawInode, flag, hi16, hi32, lo16, lo32, zeroed,
+    BAD_BLOCKS_INODE, BLOCK64, EXTRA_ISIZE, FIRST_INODE, INODE, INODE_XATTRS, JOURNAL_INODE,
+    LINK_MAX, ROOT_INODE, RawInode, flag, hi16, hi32, lo16, lo32, mode, zeroed,
 };
 use crate::tree::{Body, Node, NodeId};
 use std::borrow::Cow;
@@ -66,6 +66,7 @@ impl RegionImage {
         let (mut raw, xattrs) = match number {
             BAD_BLOCKS_INODE => (self.bad_blocks_inode(), None),
             ROOT_INODE => self.tree_inode(NodeId::of_inode(number)),
+            JOURNAL_INODE if self.geometry.journal_blocks > 0 => (self.journal_inode(), None),
             FIRST_INODE.. if u64::from(number) <= self.map.used_inodes => {
                 self.tree_inode(NodeId::of_inode(number))
             }
@@ -87,15 +88,34 @@ impl RegionImage {
 
     /// No mode, no links: only the blocks (`e2fsck` clears the inode if it finds more).
     fn bad_blocks_inode(&self) -> RawInode {
-        let mut raw: RawInode = zeroed();
+        let mut raw = self.own_inode();
         let blocks: u64 = self.bad.iter().map(|run| u64::from(run.len)).sum();
-        let time = self.geometry.created.encode();
-        (raw.atime, raw.mtime, raw.ctime) = (time.seconds, time.seconds, time.seconds);
-        (raw.atime_extra, raw.mtime_extra, raw.ctime_extra) = (time.extra, time.extra, time.extra);
         set_size(&mut raw, blocks * BLOCK64);
         set_blocks(&mut raw, blocks + tree_blocks(self.bad.len() as u64));
         raw.flags = U32::new(flag::EXTENTS);
         raw.body = self.bad_blocks_tree().root();
+        raw
+    }
+
+    /// As `mke2fs` makes it: a file of root's that has one link, but no name.
+    fn journal_inode(&self) -> RawInode {
+        let mut raw = self.own_inode();
+        let (runs, blocks) = (self.journal(), self.geometry.journal_blocks);
+        raw.mode = U16::new(mode::FILE | 0o600);
+        raw.links = U16::new(1);
+        set_size(&mut raw, blocks * BLOCK64);
+        set_blocks(&mut raw, blocks + tree_blocks(runs.len() as u64));
+        raw.flags = U32::new(flag::EXTENTS);
+        raw.body = self.journal_tree(&runs).root();
+        raw
+    }
+
+    /// An inode of the filesystem's own, as old as the filesystem.
+    fn own_inode(&self) -> RawInode {
+        let mut raw: RawInode = zeroed();
+        let time = self.geometry.created.encode();
+        (raw.atime, raw.mtime, raw.ctime) = (time.seconds, time.seconds, time.seconds);
+        (raw.atime_extra, raw.mtime_extra, raw.ctime_extra) = (time.extra, time.extra, time.extra);
         raw
     }
 

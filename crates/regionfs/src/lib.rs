@@ -22,6 +22,8 @@
 //!     uuid: Uuid::from_u128(1),
 //!     created: Timestamp { secs: 1_790_000_000, nanos: 0 },
 //!     bad: Vec::new(),
+//!     journal_blocks: 0,
+//!     free_inodes: 0,
 //!     boot_area: [0; 1024],
 //! };
 //! let image = compose(tree, geometry)?;
@@ -55,6 +57,7 @@ mod dirhash;
 mod extents;
 mod geometry;
 mod inode;
+mod journal;
 mod layout;
 pub mod read;
 pub mod synthetic;

@@ -64,6 +64,8 @@ impl Synthetic {
             uuid: Uuid::from_u128(0x706b_7261_6d00_4000_8000_0000_0000_0001),
             created,
             bad: Vec::new(),
+            journal_blocks: 0,
+            free_inodes: 0,
             boot_area: [0; 1024],
         };
         Ok((tree, geometry))

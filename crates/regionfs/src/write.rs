@@ -59,6 +59,7 @@ impl RegionImage {
         }
         let bad_seed = filesystem.of_inode(crate::layout::BAD_BLOCKS_INODE, 0);
         self.bad_blocks_tree().write(bad_seed, &mut |block| out.put(block))?;
+        self.write_journal(filesystem, |block| out.put(block))?;
         for id in (0..).map(NodeId).take(self.tree.nodes.len()) {
             debug_assert_eq!(out.next, self.own[id.index()]);
             self.write_own(filesystem, id, &mut out)?;
@@ -77,7 +78,7 @@ impl RegionImage {
         (raw.free_blocks_lo, raw.free_blocks_hi) =
             (lo32(figures.free_blocks), hi32(figures.free_blocks));
         raw.free_inodes = lo32(figures.free_inodes);
-        raw.overhead = lo32(self.map.end());
+        raw.overhead = lo32(self.map.end() + self.geometry.journal_blocks);
         raw.log_block_size = U32::new(2);
         raw.log_cluster_size = U32::new(2);
         raw.blocks_per_group = lo32(BLOCKS_PER_GROUP);
@@ -112,6 +113,7 @@ impl RegionImage {
         raw.flags = U32::new(2);
         raw.log_groups_per_flex = 4;
         raw.checksum_type = 1;
+        self.note_journal(&mut raw);
         raw.checksum = U32::new(checksum::superblock(&raw));
         let mut block = [0; BLOCK];
         block[..SUPERBLOCK_AT].copy_from_slice(&self.geometry.boot_area);

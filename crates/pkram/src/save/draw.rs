@@ -195,7 +195,15 @@ impl Work<'_> {
         bad: Vec<std::ops::Range<u64>>,
         boot_area: [u8; HEAD_BYTES],
     ) -> Geometry {
-        Geometry { blocks, uuid: self.region, created: self.now, bad, boot_area }
+        Geometry {
+            blocks,
+            uuid: self.region,
+            created: self.now,
+            bad,
+            journal_blocks: 0,
+            free_inodes: 0,
+            boot_area,
+        }
     }
 
     fn span_heads(&self, layout: &Layout) -> Vec<SpanHead> {

@@ -53,6 +53,8 @@ pub(crate) const SUPER_MAGIC: u16 = 0xef53;
 
 pub(crate) const BAD_BLOCKS_INODE: u32 = 1;
 pub(crate) const ROOT_INODE: u32 = 2;
+/// `EXT4_JOURNAL_INO`.
+pub(crate) const JOURNAL_INODE: u32 = 8;
 /// First inode that is not reserved; lost+found by custom.
 pub(crate) const FIRST_INODE: u32 = 11;
 /// `EXT4_LINK_MAX`: most names of a file; a directory with more has the count 1 (`dir_nlink`).
@@ -66,11 +68,14 @@ pub(crate) const STATE_ERRORS: u16 = 2;
 
 /// Feature bits (*super*, `EXT4_FEATURE_*`).
 pub(crate) mod feature {
+    pub(crate) const COMPAT_HAS_JOURNAL: u32 = 0x4;
     pub(crate) const COMPAT_EXT_ATTR: u32 = 0x8;
     pub(crate) const COMPAT_DIR_INDEX: u32 = 0x20;
     pub(crate) const COMPAT_SPARSE_SUPER2: u32 = 0x200;
 
     pub(crate) const INCOMPAT_FILETYPE: u32 = 0x2;
+    /// The journal holds changes that are not in their places yet.
+    pub(crate) const INCOMPAT_RECOVER: u32 = 0x4;
     pub(crate) const INCOMPAT_EXTENTS: u32 = 0x40;
     pub(crate) const INCOMPAT_64BIT: u32 = 0x80;
     pub(crate) const INCOMPAT_FLEX_BG: u32 = 0x200;

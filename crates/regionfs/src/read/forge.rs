@@ -57,6 +57,8 @@ pub(super) fn geometry() -> Geometry {
         uuid: uuid::Uuid::from_u128(77),
         created: Timestamp::default(),
         bad: vec![4000..4002, 4010..4012],
+        journal_blocks: 0,
+        free_inodes: 0,
         boot_area: [0; 1024],
     }
 }

@@ -4,8 +4,8 @@ use super::{Problem, ReadAt, ReadError};
 use crate::checksum;
 use crate::layout::{
     BLOCKS_PER_GROUP, DESCRIPTOR, DESCRIPTORS_PER_BLOCK, EXTRA_ISIZE, FIRST_INODE, INODE,
-    INODES_PER_BLOCK, MAX_INODES_PER_GROUP, RawSuperblock, STATE_CLEAN, STATE_ERRORS, SUPER_MAGIC,
-    SUPERBLOCK_AT, feature, join32, zeroed,
+    INODES_PER_BLOCK, JOURNAL_INODE, MAX_INODES_PER_GROUP, RawSuperblock, STATE_CLEAN,
+    STATE_ERRORS, SUPER_MAGIC, SUPERBLOCK_AT, feature, join32, zeroed,
 };
 use std::fmt;
 use uuid::Uuid;
@@ -29,8 +29,11 @@ pub struct Superblock {
     pub free_inodes: u32,
     /// Unmounted cleanly: neither mounted now nor when the machine stopped.
     pub clean: bool,
+    /// The journal holds changes that are not in their places yet: mounting brings them there.
+    pub needs_replay: bool,
     /// Linux met errors in it.
     pub errors_seen: bool,
+    pub(crate) has_journal: bool,
     pub(crate) inodes_per_group: u32,
     pub(crate) groups: u64,
     pub(crate) hash_seed: [u32; 4],
@@ -72,7 +75,9 @@ impl Superblock {
         expect("creator, Linux being 0", 0, raw.creator_os.get())?;
         expect("first inode", FIRST_INODE, raw.first_inode.get())?;
         expect("journal UUID", Uuid::nil(), Uuid::from_bytes(raw.journal_uuid))?;
-        expect("journal inode", 0, raw.journal[0].get())?;
+        let has_journal = raw.compat.get() & feature::COMPAT_HAS_JOURNAL != 0;
+        let journal_inode = if has_journal { JOURNAL_INODE } else { 0 };
+        expect("journal inode", journal_inode, raw.journal[0].get())?;
         expect("journal device", 0, raw.journal[1].get())?;
         expect("blocks for more descriptors", 0, raw.reserved_descriptor_blocks.get())?;
 
@@ -113,6 +118,8 @@ impl Superblock {
             inodes: raw.inodes.get(),
             free_inodes: raw.free_inodes.get(),
             clean: raw.state.get() & STATE_CLEAN != 0,
+            needs_replay: raw.incompat.get() & feature::INCOMPAT_RECOVER != 0,
+            has_journal,
             errors_seen: raw.state.get() & STATE_ERRORS != 0 || raw.error_count.get() > 0,
             inodes_per_group,
             groups,
@@ -133,7 +140,9 @@ fn check_features(raw: &RawSuperblock) -> Result<(), ReadError> {
     if needed != 0 {
         return Err(unsupported(format!("no incompatible features {needed:#x}")));
     }
-    let unknown = raw.incompat.get() & !feature::INCOMPAT;
+    let has_journal = raw.compat.get() & feature::COMPAT_HAS_JOURNAL != 0;
+    let replay = if has_journal { feature::INCOMPAT_RECOVER } else { 0 };
+    let unknown = raw.incompat.get() & !feature::INCOMPAT & !replay;
     if unknown != 0 {
         return Err(unsupported(format!("incompatible features {unknown:#x}")));
     }

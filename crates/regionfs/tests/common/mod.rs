@@ -31,6 +31,8 @@ pub(crate) fn geometry(blocks: u64) -> Geometry {
         uuid: Uuid::from_u128(0x1234_5678_9abc_4def_8123_4567_89ab_cdef),
         created: Timestamp { secs: 1_790_000_000, nanos: 0 },
         bad: Vec::new(),
+        journal_blocks: 0,
+        free_inodes: 0,
         boot_area,
     }
 }

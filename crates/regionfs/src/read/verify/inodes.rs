@@ -1,13 +1,15 @@
 //! The inodes of a group: each one in use, what it owns and what it names.
 
 use super::{Verifier, taken};
+use crate::journal::{self, RawJournal};
 use crate::layout::{
-    BAD_BLOCKS_INODE, BLOCK, BLOCK64, FIRST_INODE, INODE, INODES_PER_BLOCK, ROOT_INODE, index,
-    lo32, mode,
+    BAD_BLOCKS_INODE, BLOCK, BLOCK64, FIRST_INODE, INODE, INODES_PER_BLOCK, JOURNAL_INODE,
+    ROOT_INODE, index, lo32, mode,
 };
 use crate::read::extents::Step;
 use crate::read::group::Group;
 use crate::read::{Filesystem, Inode, Kind, Problem, ReadAt, ReadError};
+use zerocopy::FromBytes;
 use zerocopy::little_endian::U16;
 
 impl<R: ReadAt> Verifier<'_, R> {
@@ -85,10 +87,15 @@ impl<R: ReadAt> Verifier<'_, R> {
         Ok(Some(inode.kind))
     }
 
-    /// Reserved inodes are empty, but for the one that owns bad blocks; it has no mode.
+    /// Reserved inodes are empty, but for the journal and the one that owns bad blocks; that has no
+    /// mode.
     fn check_reserved(&mut self, number: u32, bytes: &[u8; INODE]) -> Result<(), ReadError> {
         if bytes.iter().all(|&byte| byte == 0) {
             return Ok(());
+        }
+        if number == JOURNAL_INODE && self.fs.superblock.has_journal {
+            let inode = self.problems.take(self.fs.check_inode(number, bytes))?;
+            return inode.map_or(Ok(()), |inode| self.check_journal(&inode));
         }
         if number != BAD_BLOCKS_INODE {
             self.problems.add(Problem::new(format!("reserved inode {number}"), "zeros", "others"));
@@ -108,6 +115,24 @@ impl<R: ReadAt> Verifier<'_, R> {
             Some(inode) => self.check_content(&inode),
             None => Ok(()),
         }
+    }
+
+    /// The journal is a file without a name whose first block says what it is. What else it holds
+    /// is of no meaning once it is replayed.
+    fn check_journal(&mut self, inode: &Inode) -> Result<(), ReadError> {
+        self.check_content(inode)?;
+        let mut block = [0; BLOCK];
+        let read = self.fs.file(inode).and_then(|file| self.fs.read_file(&file, 0, &mut block));
+        if self.problems.take(read)?.is_none() {
+            return Ok(());
+        }
+        let Ok((raw, _)) = RawJournal::read_from_prefix(&block) else { return Ok(()) };
+        let said = |what| move || format!("the journal, {what}");
+        self.problems.expect(said("magic number"), journal::MAGIC, raw.magic.get());
+        self.problems.expect(said("type"), journal::SUPERBLOCK_V2, raw.block_type.get());
+        self.problems.expect(said("block size"), 4096, raw.block_size.get());
+        self.problems.expect(said("bytes"), inode.size, u64::from(raw.blocks.get()) * BLOCK64);
+        Ok(())
     }
 
     /// Claims all blocks of an inode, and compares them with its size and count.

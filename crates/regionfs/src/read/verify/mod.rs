@@ -86,9 +86,16 @@ impl<R: ReadAt> Filesystem<R> {
     /// Takes memory for 1 bit for each block and 16 bytes for each inode. While Linux has the
     /// filesystem mounted for writing, what is found may be half written.
     ///
+    /// A journal that waits for its replay is the only problem then: what it holds is missing
+    /// everywhere else.
+    ///
     /// # Errors
     /// Only if the region cannot be read; everything else is a [`Problem`].
     pub fn verify(&self) -> Result<Vec<Problem>, ReadError> {
+        if self.superblock.needs_replay {
+            let found = "changes that wait for replay; mount the filesystem once, read-write";
+            return Ok(vec![Problem::new("the journal", "an empty one", found)]);
+        }
         let mut verifier = Verifier {
             fs: self,
             problems: Problems::default(),
