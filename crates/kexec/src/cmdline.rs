@@ -1,6 +1,6 @@
 //! The next kernel's command line, and what on it would hurt a region.
 
-use physmem::{PhysRange, RangeSet};
+use physmem::{E820Type, MemoryMap, PhysRange};
 use std::fmt;
 
 /// Parameters of this boot that mean nothing, or harm, in the next one: the boot loader's name for
@@ -37,16 +37,19 @@ impl fmt::Display for Conflict {
     }
 }
 
-/// All parameters on `cmdline` that would hurt a region made of `spans`.
-pub fn conflicts(cmdline: &str, spans: &RangeSet) -> Vec<Conflict> {
+/// All parameters on `cmdline` that would hurt the regions in the next kernel's memory map. A
+/// `memmap=` that makes of a span what it is, persistent memory, does no harm.
+pub fn conflicts(cmdline: &str, map: &MemoryMap) -> Vec<Conflict> {
+    let spans: Vec<_> =
+        map.entries().iter().filter(|e| e.kind == E820Type::Pram).map(|e| e.range).collect();
     let found = parameters(cmdline).filter_map(|p| {
-        let harm = harm(&p, spans)?;
+        let harm = harm(&p, &spans)?;
         Some(Conflict { parameter: p.text.to_owned(), harm })
     });
     found.collect()
 }
 
-fn harm(p: &Parameter<'_>, spans: &RangeSet) -> Option<&'static str> {
+fn harm(p: &Parameter<'_>, spans: &[PhysRange]) -> Option<&'static str> {
     let value = p.value.unwrap_or("");
     let mut items = value.split(',');
     match p.name {
@@ -68,11 +71,29 @@ fn harm(p: &Parameter<'_>, spans: &RangeSet) -> Option<&'static str> {
     }
 }
 
+/// The ranges that `memmap=SIZE!START` on `cmdline` keeps out of RAM as persistent memory, in the
+/// order of the command line.
+pub fn persistent(cmdline: &str) -> Vec<PhysRange> {
+    parameters(cmdline)
+        .filter(|p| p.name == "memmap")
+        .flat_map(|p| p.value.unwrap_or("").split(','))
+        .filter_map(persistent_item)
+        .collect()
+}
+
+fn persistent_item(item: &str) -> Option<PhysRange> {
+    let (size, start) = item.split_once('!')?;
+    PhysRange::from_len(number(start)?, number(size)?).ok()
+}
+
 /// `memmap=exactmap`, `memmap=SIZE` and `memmap=SIZE[@#$!%]START…`
 /// (`Documentation/admin-guide/kernel-parameters.txt`).
-fn memmap_harm(item: &str, spans: &RangeSet) -> Option<&'static str> {
+fn memmap_harm(item: &str, spans: &[PhysRange]) -> Option<&'static str> {
     if item == "exactmap" {
         return Some("throws the memory map away, and the region with it");
+    }
+    if persistent_item(item).is_some_and(|range| spans.contains(&range)) {
+        return None;
     }
     let Some((size, rest)) = item.split_once(['@', '#', '$', '!', '%']) else {
         return Some("cuts off memory, so that the region could not be released to the system");
@@ -80,11 +101,8 @@ fn memmap_harm(item: &str, spans: &RangeSet) -> Option<&'static str> {
     // `%` goes on with the types, from-to.
     let start = rest.split(['-', '+']).next().unwrap_or(rest);
     let range = PhysRange::from_len(number(start)?, number(size)?).ok()?;
-    // It says of a range of persistent memory what the map says already.
-    if item.contains('!') && spans.as_slice().contains(&range) {
-        return None;
-    }
-    spans.overlaps(range).then_some("changes the memory map where the region lies")
+    let hit = spans.iter().any(|span| span.intersect(range).is_some());
+    hit.then_some("changes the memory map where the region lies")
 }
 
 /// A number as the kernel's `memparse()` reads it: decimal, `0x…` or `0…`, with K, M, G, T, P, E.
@@ -159,8 +177,9 @@ mod tests {
 
     #[test]
     fn finds_what_hurts() {
-        let spans = PhysRange::from_len(0x4000_0000, 0x1000_0000).unwrap().into();
-        let hurts = |cmdline: &str| !conflicts(cmdline, &spans).is_empty();
+        let mut map = MemoryMap::default();
+        map.overlay(PhysRange::from_len(0x4000_0000, 0x1000_0000).unwrap(), E820Type::Pram);
+        let hurts = |cmdline: &str| !conflicts(cmdline, &map).is_empty();
         for bad in [
             "mem=2G",
             "quiet mem=512M",
@@ -169,6 +188,8 @@ mod tests {
             "memmap=64M$0x48000000",
             "memmap=64M@1G",
             "memmap=4K!0x4ffff000",
+            "memmap=128M!1G",
+            "memmap=4K$0x4ffff000",
             "memmap=256M$1G",
             "memmap=100M%0x3ff00000-1+2",
             "memmap=16M$0x1000,64M!1G",
@@ -192,10 +213,19 @@ mod tests {
             "mem_encrypt=off",
             "-- mem=2G",
         ] {
-            assert!(!hurts(good), "{good}: {:?}", conflicts(good, &spans));
+            assert!(!hurts(good), "{good}: {:?}", conflicts(good, &map));
         }
-        let text = conflicts("mem=2G", &spans)[0].to_string();
+        let text = conflicts("mem=2G", &map)[0].to_string();
         assert!(text.starts_with("`mem=2G` on the next kernel's command line cuts"), "{text}");
+    }
+
+    #[test]
+    fn finds_what_is_persistent() {
+        let line = "memmap=64M!1G,16M$0x1000 x=1 memmap=0x200000!0x50000000 -- memmap=1M!2M";
+        let range = |start, len| PhysRange::from_len(start, len).unwrap();
+        let want = [range(1 << 30, 64 << 20), range(0x5000_0000, 0x20_0000)];
+        assert_eq!(persistent(line), want);
+        assert_eq!(persistent("memmap=1G! memmap=!1G memmap=0!1G memmap"), []);
     }
 
     #[test]

@@ -29,6 +29,16 @@ pub enum E820Error {
     NoRam,
 }
 
+/// What `map` (the firmware's) calls RAM, but `memmap=SIZE!START` on the running kernel's command
+/// line has set aside as persistent memory: each range by itself, ascending. `/sys/firmware/memmap`
+/// is the map from before the command line.
+pub fn set_aside(map: &MemoryMap, iomem: &[IomemResource]) -> Vec<PhysRange> {
+    let name = E820Type::Pram.to_string();
+    let ram = map.ram();
+    let top = iomem.iter().filter(|r| r.depth == 0 && r.name == name);
+    top.map(|r| r.range).filter(|range| ram.contains_range(*range)).collect()
+}
+
 /// Marks as reserved what `map` (the firmware's) calls RAM, but the running kernel does not use as
 /// such. EFI tables lie there that the kernel set aside in its own map only
 /// (`efi_arch_mem_reserve()`, `arch/x86/platform/efi/quirks.c`): the memory attributes table, the
@@ -161,6 +171,27 @@ mod tests {
             [range(0, 0xa_0000), range(0x10_0000, 0x7ce4_9000), range(0x7ce5_2000, 0x7eaa_0000)];
         assert_eq!(map.ram(), want.into_iter().collect());
         assert_eq!(map.kind_at(0x7ce4_9000), Some(E820Type::Reserved));
+    }
+
+    #[test]
+    fn what_the_command_line_set_aside_stays_so() {
+        let range = |start, end| PhysRange::new(start, end).unwrap();
+        let mut map = MemoryMap::default();
+        map.overlay(range(0x10_0000, 0x8000_0000), E820Type::Ram);
+        map.overlay(range(0x3000_0000, 0x3200_0000), E820Type::Pram);
+        let iomem = "00100000-2fffffff : System RAM\n\
+             30000000-31ffffff : Persistent Memory (legacy)\n  30000000-31ffffff : namespace0.0\n\
+             32000000-37ffffff : System RAM\n38000000-3fffffff : Persistent Memory (legacy)\n\
+             40000000-47ffffff : Persistent Memory (legacy)\n48000000-7fffffff : System RAM\n";
+        let found = set_aside(&map, &physmem::parse_iomem(iomem).unwrap());
+        map.overlay_all(&found, E820Type::Pram);
+        let spans = map.entries().iter().filter(|e| e.kind == E820Type::Pram).map(|e| e.range);
+        let want = [
+            range(0x3000_0000, 0x3200_0000),
+            range(0x3800_0000, 0x4000_0000),
+            range(0x4000_0000, 0x4800_0000),
+        ];
+        assert!(spans.eq(want), "{map}");
     }
 
     #[test]

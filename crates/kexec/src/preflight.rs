@@ -42,7 +42,8 @@ pub enum Obstacle {
     /// Lockdown.
     #[error(
         "the kernel is locked down ({mode}), which forbids kexec_load: switch Secure Boot off, or \
-         remove lockdown= from the kernel command line, and reboot once"
+         remove lockdown= from the kernel command line, and reboot once. Memory that is set aside at \
+         boot needs no kexec_load: see `pkram reserve`"
     )]
     LockedDown {
         /// `integrity` or `confidentiality`.

@@ -60,6 +60,7 @@ fn what_is_not_ours_is_left_alone() -> Result<()> {
         first_block: 0,
         region_blocks: dimm.pages(),
         created: 1,
+        marks_from: None,
     };
     let mut forged = head.to_bytes();
     forged[..8].copy_from_slice(&RELEASED);

@@ -56,7 +56,9 @@ struct Layout {
     first_block: U64,
     region_blocks: U64,
     created: U64,
-    zero: [u8; HEAD_BYTES - 80],
+    /// Zero in a region without marks.
+    marks_from: U64,
+    zero: [u8; HEAD_BYTES - 88],
 }
 
 /// What a head says.
@@ -76,6 +78,8 @@ pub struct SpanHead {
     pub region_blocks: u64,
     /// When the region was made, in seconds since 1970.
     pub created: u64,
+    /// In a reserved region the lowest block that may carry a mark ([`crate::marks`]).
+    pub marks_from: Option<u64>,
 }
 
 /// Why bytes are no head.
@@ -132,7 +136,8 @@ impl SpanHead {
             first_block: self.first_block.into(),
             region_blocks: self.region_blocks.into(),
             created: self.created.into(),
-            zero: [0; HEAD_BYTES - 80],
+            marks_from: self.marks_from.unwrap_or(0).into(),
+            zero: [0; HEAD_BYTES - 88],
         };
         layout.crc32c = crc32c::crc32c(layout.as_bytes()).into();
         zerocopy::transmute!(layout)
@@ -167,12 +172,21 @@ impl SpanHead {
             first_block: layout.first_block.get(),
             region_blocks: layout.region_blocks.get(),
             created: layout.created.get(),
+            marks_from: Some(layout.marks_from.get()).filter(|&from| from > 0),
         };
         if head.index >= head.count || head.count > MOST_SPANS {
             return Err(absurd(format!("span {} of {}", head.index, head.count)));
         }
         if head.region_blocks > ADDRESS_LIMIT / PAGE_SIZE {
             return Err(absurd(format!("a region of {} blocks", head.region_blocks)));
+        }
+        if head.marks_from.is_some_and(|from| {
+            from >= head.region_blocks || head.count != 1 || head.region_blocks != range.pages()
+        }) {
+            return Err(absurd(format!(
+                "a reserved region of {} blocks in {} spans, with marks from block {:?} on",
+                head.region_blocks, head.count, head.marks_from
+            )));
         }
         let end = head.first_block.checked_add(range.len() / PAGE_SIZE);
         if end.is_none_or(|end| end > head.region_blocks)
@@ -204,12 +218,21 @@ mod tests {
             first_block: 1024,
             region_blocks: 1024 + 0x10000,
             created: 1_700_000_000,
+            marks_from: None,
         }
+    }
+
+    fn reserved() -> SpanHead {
+        let range = PhysRange::new(0x4000_0000, 0x5000_0000).unwrap();
+        let (index, count, first_block) = (0, 1, 0);
+        let (region_blocks, marks_from) = (range.pages(), Some(99));
+        SpanHead { index, count, range, first_block, region_blocks, marks_from, ..head() }
     }
 
     #[test]
     fn reads_what_it_writes() {
         assert_eq!(SpanHead::parse(&head().to_bytes()), Ok(head()));
+        assert_eq!(SpanHead::parse(&reserved().to_bytes()), Ok(reserved()));
         assert!(matches!(SpanHead::parse(&[0; HEAD_BYTES]), Err(HeadError::NotOurs { .. })));
     }
 
@@ -238,6 +261,9 @@ mod tests {
             SpanHead { index: 0, ..head() },
             SpanHead { count: u32::MAX, ..head() },
             SpanHead { region_blocks: 1 << 52, ..head() },
+            SpanHead { marks_from: Some(99), ..head() },
+            SpanHead { marks_from: Some(1 << 16), ..reserved() },
+            SpanHead { region_blocks: 1 << 40, ..reserved() },
         ] {
             assert!(matches!(SpanHead::parse(&bad.to_bytes()), Err(HeadError::Absurd { .. })));
         }

@@ -10,6 +10,7 @@
 //! | [`source`] | what to keep: trees, memfds, SysV segments, as the user names them |
 //! | [`census`] | hold: pins; census: which page lies where; the last look |
 //! | [`save`] | plan, compose, stage, load, jump |
+//! | [`reserve`] | memory that is kept out of RAM from boot on |
 //! | [`region`] | in the next kernel: discover, mount, verify, release |
 //! | [`loaded`] | there: nodes by name, their objects as files and mappings |
 //!
@@ -28,12 +29,14 @@ mod klog;
 pub mod loaded;
 pub mod machine;
 pub mod manifest;
+pub mod marks;
 pub mod memory;
 pub mod nodes;
 mod pagemap;
 mod platform;
 pub mod progress;
 pub mod region;
+pub mod reserve;
 pub mod restore;
 pub mod save;
 pub mod source;

@@ -1,7 +1,7 @@
 //! What this machine's memory is: the map that the next kernel would be given, and figures.
 
 use kexec::OldBootParams;
-use kexec::e820::keep_reserved;
+use kexec::e820::{keep_reserved, set_aside};
 use physmem::{
     E820Entry, E820Type, FirmwareError, IomemError, IomemResource, MemoryMap, PhysRange, RangeSet,
     parse_iomem,
@@ -9,6 +9,7 @@ use physmem::{
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use uuid::Uuid;
 
 /// Why the machine cannot be described.
 #[derive(Debug, thiserror::Error)]
@@ -57,6 +58,18 @@ pub fn firmware_map() -> Result<MemoryMap, MachineError> {
     Ok(MemoryMap::from_entries(entries))
 }
 
+/// The firmware's map, and with it what this kernel's own command line made persistent memory.
+pub fn booted_map() -> Result<MemoryMap, MachineError> {
+    let mut map = firmware_map()?;
+    map.overlay_all(&set_aside(&map, &iomem()?), E820Type::Pram);
+    Ok(map)
+}
+
+/// `/proc/iomem`.
+pub(crate) fn iomem() -> Result<Vec<IomemResource>, MachineError> {
+    Ok(parse_iomem(&read(Path::new("/proc/iomem"))?)?)
+}
+
 /// The zero page that this kernel was started with.
 const BOOT_PARAMS: &str = "/sys/kernel/boot_params/data";
 
@@ -66,8 +79,7 @@ const BOOT_PARAMS: &str = "/sys/kernel/boot_params/data";
 /// What a `memmap=SIZE!START` of this kernel's command line set aside is somebody's persistent
 /// memory, and stays that whether or not the next command line says so again.
 pub fn next_map(released: &RangeSet) -> Result<MemoryMap, MachineError> {
-    let iomem = parse_iomem(&read(Path::new("/proc/iomem"))?)?;
-    let mut map = next_map_from(firmware_map()?, &iomem, released);
+    let mut map = next_map_from(firmware_map()?, &iomem()?, released);
     // Whatever this kernel makes of it, it was RAM to the one before.
     if let Ok(old) = OldBootParams::new(&fs::read(BOOT_PARAMS).unwrap_or_default()) {
         map.overlay_all(old.ram_of_older_kernels().as_slice(), E820Type::Ram);
@@ -76,15 +88,9 @@ pub fn next_map(released: &RangeSet) -> Result<MemoryMap, MachineError> {
 }
 
 fn next_map_from(mut map: MemoryMap, iomem: &[IomemResource], released: &RangeSet) -> MemoryMap {
-    let ram = map.ram();
+    let given_away = set_aside(&map, iomem);
     keep_reserved(&mut map, iomem);
     map.retype(E820Type::Pram, released, E820Type::Ram);
-    let given_away: Vec<_> = iomem
-        .iter()
-        .filter(|r| r.depth == 0 && r.name == E820Type::Pram.to_string())
-        .filter(|r| ram.contains_range(r.range))
-        .map(|r| r.range)
-        .collect();
     map.overlay_all(&given_away, E820Type::Pram);
     map
 }
@@ -151,6 +157,13 @@ fn nodes_in(dir: &Path, block: u64) -> Result<Vec<RangeSet>, MachineError> {
     }
     let own = nodes.iter().map(|memory: &RangeSet| memory.subtract(&twice));
     Ok(own.filter(|memory| !memory.is_empty()).collect())
+}
+
+/// What tells this boot from every other: `/proc/sys/kernel/random/boot_id`.
+pub fn boot_id() -> Result<Uuid, MachineError> {
+    let path = Path::new("/proc/sys/kernel/random/boot_id");
+    let found = read(path)?;
+    found.trim().parse().map_err(|_| MachineError::Number { path: path.to_owned(), found })
 }
 
 /// The running kernel's release, as `uname -r` prints it.

@@ -5,7 +5,7 @@
 //! differ from kernel to kernel, so a device is known by its `resource`, never by its name.
 
 use physmem::{E820Type, PhysRange};
-use rustix::fs::Advice;
+use rustix::fs::{Advice, Mode, OFlags};
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -34,6 +34,21 @@ pub struct Device {
     pub holder: Option<PathBuf>,
 }
 
+impl Device {
+    /// Whether a driver has taken hold of the namespace, ready or not.
+    pub(super) fn has_driver(&self) -> bool {
+        self.sysfs.join("driver").exists()
+    }
+
+    /// Opens the block device for writing, as a filesystem would: fails with `EBUSY` if anything
+    /// else has it.
+    pub(crate) fn open_exclusive(&self) -> io::Result<File> {
+        let path = self.block.as_deref().ok_or(io::ErrorKind::NotFound)?;
+        let flags = OFlags::RDWR | OFlags::EXCL | OFlags::CLOEXEC;
+        Ok(rustix::fs::open(path, flags, Mode::empty())?.into())
+    }
+}
+
 /// Why devices cannot be listed.
 #[derive(Debug, thiserror::Error)]
 pub enum DeviceError {
@@ -50,17 +65,10 @@ pub enum DeviceError {
     Machine(#[from] MachineError),
 }
 
-impl Device {
-    /// Whether a driver has taken hold of the namespace, ready or not.
-    pub(super) fn has_driver(&self) -> bool {
-        self.sysfs.join("driver").exists()
-    }
-}
-
-/// All namespaces of type-12 memory, once every such range that the firmware map names has its
-/// device, or time is up. Loads the drivers where they are missing.
+/// All namespaces of type-12 memory, once every such range of the memory map has its device,
+/// or time is up. Loads the drivers where they are missing.
 pub fn devices() -> Result<Vec<Device>, DeviceError> {
-    let wanted: Vec<_> = machine::firmware_map()?.of_type(E820Type::Pram).iter().collect();
+    let wanted: Vec<_> = machine::booted_map()?.of_type(E820Type::Pram).iter().collect();
     let start = Instant::now();
     let mut asked = false;
     loop {

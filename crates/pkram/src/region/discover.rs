@@ -6,6 +6,8 @@
 use super::device::{Device, DeviceError, devices, open_fresh};
 use super::handback::is_ours;
 use crate::head::{HEAD_BYTES, HeadError, SpanHead};
+use crate::marks;
+use crate::reserve::{Stale, refuse_stale};
 use physmem::RangeSet;
 use std::collections::HashSet;
 use std::io;
@@ -70,6 +72,17 @@ pub enum DamagedReason {
         /// The region.
         region: Uuid,
     },
+    /// Reserved memory that did not survive.
+    #[error("region {region}: {faults}; it is left as it is")]
+    Marks {
+        /// The region.
+        region: Uuid,
+        /// Which marks.
+        faults: marks::Faults,
+    },
+    /// Reserved memory that was RAM in between.
+    #[error(transparent)]
+    Stale(#[from] Stale),
     /// Unreadable device.
     #[error("cannot be read: {0}")]
     Io(#[from] io::Error),
@@ -106,7 +119,9 @@ pub fn discover() -> Result<Discovered, DeviceError> {
                 }
                 found.released.push(device);
             }
-            Err(DamagedReason::Head(HeadError::NotOurs { .. })) if !has_ext4_label(&block) => {
+            Err(DamagedReason::Head(HeadError::NotOurs { .. }))
+                if !carries_rest(&block, &device) =>
+            {
                 found.strangers.push(device);
             }
             Err(error) => found.damaged.push(DamagedSpan { device, error }),
@@ -182,6 +197,14 @@ impl Region {
         })
     }
 
+    /// How often a reserved region was made or arrived; `None` for a saved one.
+    pub fn generation(&self) -> Option<u64> {
+        let Span { head, device } = self.spans.first()?;
+        head.marks_from?;
+        let file = File::open(device.block.as_ref()?).ok()?;
+        Some(marks::last_count(&file, head).ok()??.generation)
+    }
+
     /// Size in bytes of the spans that were found.
     pub fn bytes(&self) -> u64 {
         self.spans.iter().map(|s| s.head.range.len()).sum()
@@ -197,7 +220,8 @@ impl Device {
 
 fn read_head(block: &Path, device: &Device) -> Result<SpanHead, DamagedReason> {
     let mut bytes = [0; HEAD_BYTES];
-    open_fresh(block)?.read_exact_at(&mut bytes, 0)?;
+    let file = open_fresh(block)?;
+    file.read_exact_at(&mut bytes, 0)?;
     let head = SpanHead::parse(&bytes);
     let (Ok(SpanHead { range, .. })
     | Err(HeadError::Released { head: SpanHead { range, .. }, .. })) = head
@@ -207,7 +231,19 @@ fn read_head(block: &Path, device: &Device) -> Result<SpanHead, DamagedReason> {
     if range != device.range {
         return Err(DamagedReason::Elsewhere { claimed: range, actual: device.range });
     }
-    Ok(head?)
+    let head = head?;
+    if head.marks_from.is_some() {
+        let count = marks::check(&file, &head)?
+            .map_err(|faults| DamagedReason::Marks { region: head.region, faults })?;
+        refuse_stale(&head, count)?;
+    }
+    Ok(head)
+}
+
+/// Whether a device without a head carries the rest of a region: then the head is damaged.
+fn carries_rest(block: &PathBuf, device: &Device) -> bool {
+    let marked = || marks::remain(&File::open(block)?, device.range.len());
+    has_ext4_label(block) || matches!(marked(), Ok(Some(_)))
 }
 
 /// Whether a filesystem with the label `pkram` begins on the device: then a missing head is a
@@ -230,8 +266,17 @@ mod tests {
     fn span(index: u32, mib: u64, first_block: u64) -> Span {
         let range = PhysRange::from_len(mib << 20, 2 << 20).unwrap();
         let region = Uuid::from_u128(1);
-        let (count, region_blocks, created) = (3, 1536, 9);
-        let head = SpanHead { region, index, count, range, first_block, region_blocks, created };
+        let (count, region_blocks, created, marks_from) = (3, 1536, 9, None);
+        let head = SpanHead {
+            region,
+            index,
+            count,
+            range,
+            first_block,
+            region_blocks,
+            created,
+            marks_from,
+        };
         Span { head, device: Device { sysfs: PathBuf::new(), range, block: None, holder: None } }
     }
 

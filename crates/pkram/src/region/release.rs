@@ -182,7 +182,16 @@ fn is_marked(file: &File) -> io::Result<bool> {
 fn lone_head(range: PhysRange) -> SpanHead {
     let region_blocks = range.pages();
     let (region, index, count) = (Uuid::new_v4(), 0, 1);
-    SpanHead { region, index, count, range, first_block: 0, region_blocks, created: 0 }
+    SpanHead {
+        region,
+        index,
+        count,
+        range,
+        first_block: 0,
+        region_blocks,
+        created: 0,
+        marks_from: None,
+    }
 }
 
 /// Refuses with the names of those who use the devices, or what joins them.

@@ -15,7 +15,7 @@ use crate::nodes::Save;
 use crate::progress::Progress;
 use crate::staging::{Staging, StagingError};
 use kexec::{Boot, BzImage};
-use physmem::{E820Type, FrameSet, MemoryMap, PAGE_SIZE, PhysRange, RangeSet};
+use physmem::{FrameSet, MemoryMap, PAGE_SIZE, PhysRange, RangeSet};
 use plan::{Layout, MoveRun, PlanError, assign};
 use regionfs::{ComposeError, FileExtent, Geometry, RegionImage, Timestamp};
 use std::io;
@@ -106,10 +106,7 @@ impl Work<'_> {
         let kept_pages = self.keep.bytes() / PAGE_SIZE;
         let room = if staged_in_spans { pages_bound(content, kept_pages) * PAGE_SIZE } else { 0 };
         let layout = self.lay_out(head_blocks, room)?;
-        self.next.refuse_conflicts(
-            &layout.next_map(self.map).of_type(E820Type::Pram),
-            self.options.force,
-        )?;
+        self.next.refuse_conflicts(&layout.next_map(self.map), self.options.force)?;
         self.progress.advance(1);
 
         let displaced = layout.figures.displaced / PAGE_SIZE;
@@ -217,6 +214,7 @@ impl Work<'_> {
             first_block: layout.region_block_of(range.start()).unwrap_or(0),
             region_blocks,
             created: self.now.secs.cast_unsigned(),
+            marks_from: None,
         };
         (0..).zip(&layout.spans).map(head).collect()
     }

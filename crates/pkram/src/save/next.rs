@@ -5,7 +5,7 @@ use kexec::BzImage;
 use kexec::bzimage::BzImageError;
 use kexec::cmdline::conflicts;
 use kexec::nextkernel::{NextKernel as Abilities, Verdict};
-use physmem::{PAGE_BYTES, RangeSet};
+use physmem::{MemoryMap, PAGE_BYTES};
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -164,10 +164,9 @@ impl NextKernel {
         Ok(doubts)
     }
 
-    /// Refuses a command line that would hurt a region in `spans`, unless `force` is set.
-    pub(super) fn refuse_conflicts(&self, spans: &RangeSet, force: bool) -> Result<(), NextError> {
-        let found: Vec<_> =
-            conflicts(&self.cmdline, spans).iter().map(ToString::to_string).collect();
+    /// Refuses a command line that would hurt the regions in `map`, unless `force` is set.
+    pub(super) fn refuse_conflicts(&self, map: &MemoryMap, force: bool) -> Result<(), NextError> {
+        let found: Vec<_> = conflicts(&self.cmdline, map).iter().map(ToString::to_string).collect();
         if force || found.is_empty() { Ok(()) } else { Err(NextError::Blind(found)) }
     }
 

@@ -16,6 +16,7 @@ use crate::progress::Progress;
 use crate::region::discover;
 use crate::sys::tsc;
 use kexec::boot_block::TIMELINE_BYTES;
+use kexec::cmdline::persistent;
 use kexec::e820::IN_ZERO_PAGE;
 use kexec::identity::{Identity, reach};
 use kexec::mover_segment::Orders;
@@ -56,7 +57,13 @@ pub fn prepare(
     let mut notes = next.doubts(options.force)?;
     let platform = Platform::read()?;
     let found = discover()?;
-    let map = machine::next_map(&found.released_memory())?;
+    let mut map = machine::next_map(&found.released_memory())?;
+    // What the next kernel's command line sets aside is not there to be planned with.
+    for range in persistent(&next.cmdline) {
+        if map.ram().contains_range(range) {
+            map.overlay(range, E820Type::Pram);
+        }
+    }
     notes.extend(save.notes.iter().cloned());
     let (hold, census) = hold(&save, options.manner, progress)?;
     let held = tsc();
