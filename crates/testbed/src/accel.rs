@@ -70,6 +70,7 @@ fn probe(folder: &Path, kernel: &Kernel, images: &Images) -> bool {
         cpus: 1,
         uefi: false,
         append: String::new(),
+        resets: false,
         limit: PROBE_LIMIT,
     };
     let Ok(mut vm) = Vm::boot(&machine, &folder.join("runs")) else { return false };

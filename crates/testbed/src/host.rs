@@ -8,7 +8,7 @@ use anyhow::{Result, bail};
 use crate::run::run;
 
 /// A file that must exist, looked for in these places, and the Debian package that brings it.
-const NEEDS: [(&str, &str); 10] = [
+const NEEDS: [(&str, &str); 11] = [
     ("qemu-system-x86_64", "qemu-system-x86"),
     ("OVMF_CODE_4M.fd", "ovmf"),
     ("mke2fs", "e2fsprogs"),
@@ -20,6 +20,7 @@ const NEEDS: [(&str, &str); 10] = [
     // Oracles of the loader's tests.
     ("kexec", "kexec-tools"),
     ("gdb", "gdb"),
+    ("grub-script-check", "grub-common"),
 ];
 
 const PLACES: [&str; 5] = ["/usr/bin", "/usr/sbin", "/bin", "/sbin", OVMF_DIR];

@@ -13,8 +13,17 @@ use crate::run::run;
 const NEEDED: [&str; 5] = ["virtio_pci", "virtio_blk", "ext4", "nd_e820", "nd_pmem"];
 
 /// These not every kernel has; the first two are what `ext4` asks the crypto API for.
-const WELCOME: [&str; 8] =
-    ["crc32c_generic", "crc32c_intel", "device_dax", "dax_pmem", "kmem", "dm_mod", "loop", "nfit"];
+const WELCOME: [&str; 9] = [
+    "crc32c_generic",
+    "crc32c_intel",
+    "device_dax",
+    "dax_pmem",
+    "kmem",
+    "dm_mod",
+    "loop",
+    "nfit",
+    "efivarfs",
+];
 
 /// Copies the needed modules, unpacked, from a kernel's tree to `folder` (its
 /// `lib/modules/RELEASE`) and writes the list `load` that the guest follows.

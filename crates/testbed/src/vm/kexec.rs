@@ -22,7 +22,8 @@ pub struct Hop {
 }
 
 impl Vm {
-    /// Runs a command that ends in a kexec and waits for the next kernel's agent.
+    /// Runs a command that ends in a kexec, or in a reset where the machine may, and waits for the
+    /// next kernel's agent.
     ///
     /// # Errors
     /// The command fails or returns without a kexec, the machine resets or dies, or no agent

@@ -40,6 +40,7 @@ pub(crate) struct Machine {
     pub(crate) uefi: bool,
     pub(crate) nvdimm_mib: Option<u32>,
     pub(crate) append: String,
+    pub(crate) resets: bool,
     /// From QEMU's start to the agent's hello.
     pub(crate) limit: Duration,
 }
@@ -63,6 +64,7 @@ impl<'a> Builder<'a> {
             uefi: false,
             nvdimm_mib: None,
             append: String::new(),
+            resets: false,
             limit: Duration::from_secs(180),
         };
         Self { bed, machine }
@@ -103,6 +105,14 @@ impl<'a> Builder<'a> {
         self
     }
 
+    /// Lets the machine go through its firmware at a reset, and boot its first kernel again with
+    /// memory as it was, instead of ending. [`Vm::kexec_into`] waits for that as well.
+    #[must_use]
+    pub fn resets(mut self, resets: bool) -> Self {
+        self.machine.resets = resets;
+        self
+    }
+
     /// Starts the machine and waits until its agent answers.
     ///
     /// # Errors
@@ -121,8 +131,9 @@ pub(super) fn command(machine: &Machine, run: &Path, sockets: &Path) -> Result<C
         .args(machine.accel.arguments())
         .args(["-smp", &machine.cpus.to_string()])
         .args(memory(machine))
-        // kexec resets nothing: a reset is a crash, and the machine must not boot again.
-        .args(["-action", "reboot=shutdown"])
+        // kexec resets nothing: a reset is a crash, and the machine must not boot again unless that
+        // is what is tested.
+        .args(["-action", if machine.resets { "reboot=reset" } else { "reboot=shutdown" }])
         .arg("-kernel")
         .arg(&machine.kernel.image)
         .arg("-initrd")
