@@ -80,6 +80,29 @@ pub(crate) enum Verb {
         #[arg(long, requires = "region")]
         force: bool,
     },
+    /// Keep memory out of RAM from the next boot on, for a region that outlives reboots; without
+    /// options: make the region after that boot, once, and check it in every later one
+    Reserve {
+        /// How much memory, e.g. 4G
+        #[arg(long, value_name = "SIZE", value_parser = parse_size, conflicts_with_all = ["remove", "init"])]
+        size: Option<u64>,
+        /// Leave the boot loader alone; the answer names the kernel parameter
+        #[arg(long, requires = "size", conflicts_with = "update_grub")]
+        print: bool,
+        /// Run update-grub afterwards
+        #[arg(long)]
+        update_grub: bool,
+        /// Take the reservation back: the memory is RAM again from the next boot on
+        #[arg(long, conflicts_with = "init")]
+        remove: bool,
+        /// Make an empty region although one was made here before, if nothing is left of that
+        #[arg(long)]
+        init: bool,
+        /// Take back the request that the firmware wipe memory at the next reset, which kernels make
+        /// in each boot for the sake of secrets in RAM
+        #[arg(long, conflicts_with_all = ["remove", "size"])]
+        no_wipe: bool,
+    },
     /// Show what a file or device carries: span head, filesystem, manifest, tree
     Inspect {
         /// An image of a region, or a device

@@ -125,7 +125,7 @@ fn kernels_and_machines_that_will_not_do() -> Result<()> {
     refused(&mut vm, &nobody, &["CAP_SYS_BOOT", "root"])?;
     // From here on there is no way back in this boot.
     vm.sh("mount -t securityfs none /sys/kernel/security 2>/dev/null || true; echo integrity > /sys/kernel/security/lockdown")?;
-    refused(&mut vm, &usual(&["/dev/shm/file"]), &["locked down", "Secure Boot"])?;
+    refused(&mut vm, &usual(&["/dev/shm/file"]), &["locked down", "Secure Boot", "pkram reserve"])?;
     vm.sh("echo 1 > /proc/sys/kernel/kexec_load_disabled")?;
     refused(&mut vm, &usual(&["/dev/shm/file"]), &["kexec_load_disabled"])
 }

@@ -7,15 +7,24 @@ use crate::size::show;
 use pkram::census::{self, Manner};
 use pkram::manifest::{Manifest, PlanFigures};
 use pkram::nodes;
-use pkram::save::{CmdlineChoice, NextOptions, Options, Prepared, prepare};
+use pkram::reserve::Ways;
+use pkram::save::{CmdlineChoice, NextOptions, Options, Prepared, SaveError, prepare};
 use pkram::source::{self, SourceError, SourceSpec};
 use serde::Serialize;
 use std::fmt;
+use std::path::Path;
 use std::process::ExitCode;
 
 pub(crate) fn run(json: bool, save: &Save, bars: &Bars) -> anyhow::Result<ExitCode> {
-    let prepared = prepare(sources(save)?, &options(save), bars)?;
-    print(json, &Plan::of(&prepared))?;
+    let ways = Ways::look(Path::new("/"));
+    let prepared = match prepare(sources(save)?, &options(save), bars) {
+        // Where this way is closed, the other may be open.
+        Err(SaveError::Obstacles(_)) => {
+            anyhow::bail!("nothing can be saved here\n{}", ways.to_string().trim_end())
+        }
+        other => other?,
+    };
+    print(json, &Checked { plan: Plan::of(&prepared), ways })?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -48,6 +57,20 @@ pub(crate) fn options(save: &Save) -> Options {
         pieces: save.pieces,
         manner: Manner { threads: 0, no_pins: save.no_pins },
         force: save.force,
+    }
+}
+
+/// What will happen, and what else could.
+#[derive(Debug, Serialize)]
+struct Checked<'a> {
+    #[serde(flatten)]
+    plan: Plan<'a>,
+    ways: Ways,
+}
+
+impl fmt::Display for Checked<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.plan, self.ways)
     }
 }
 

@@ -44,6 +44,8 @@ struct RegionLine {
     kernels: u32,
     /// There may have been more kernels: another tool's kexec does not pass the count on.
     kernels_at_least: bool,
+    /// Of a reserved region: how often it was made or arrived.
+    generation: Option<u64>,
     old_kernel: Option<String>,
     sources: Vec<SourceLine>,
     /// Why sources cannot be told.
@@ -115,6 +117,7 @@ impl RegionLine {
             seconds: now.saturating_sub(created),
             kernels: age.kernels,
             kernels_at_least: age.at_least,
+            generation: region.generation(),
             old_kernel: manifest.as_ref().map(|m| m.old_kernel.clone()),
             sources: manifest
                 .into_iter()
@@ -152,8 +155,15 @@ impl fmt::Display for List {
             writeln!(f, "no regions")?;
         }
         for r in &self.regions {
-            let from = r.old_kernel.as_deref().unwrap_or("an unknown kernel");
-            writeln!(f, "{}  {} from {from}, {}", r.uuid, show(r.bytes), r.age())?;
+            write!(f, "{}  {}", r.uuid, show(r.bytes))?;
+            match r.generation {
+                Some(generation) => write!(f, " reserved, generation {generation}")?,
+                None => {
+                    let from = r.old_kernel.as_deref().unwrap_or("an unknown kernel");
+                    write!(f, " from {from}")?;
+                }
+            }
+            writeln!(f, ", {}", r.age())?;
             for s in &r.sources {
                 writeln!(f, "  {}  from {}", s.name, s.from)?;
             }

@@ -7,6 +7,7 @@ mod kexec;
 mod list;
 mod mount;
 mod release;
+mod reserve;
 mod restore;
 mod status;
 mod verify;
@@ -33,6 +34,11 @@ pub(crate) fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
             let options = RestoreOptions { names: names.clone(), to: to.clone(), keep: *keep };
             restore::run(cli.json, region.as_deref(), &options, &bars)
         }
+        Verb::Reserve { size: Some(size), print, update_grub, .. } => {
+            reserve::set_aside(cli.json, *size, *print, *update_grub)
+        }
+        Verb::Reserve { remove: true, update_grub, .. } => reserve::remove(cli.json, *update_grub),
+        Verb::Reserve { init, no_wipe, .. } => reserve::arrive(cli.json, *init, *no_wipe),
         Verb::Status => status::run(cli.json),
         Verb::Verify { region } => verify::run(cli.json, region.as_deref()),
         Verb::Inspect { path, tree } => inspect::run(cli.json, path, *tree),

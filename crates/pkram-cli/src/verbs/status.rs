@@ -6,7 +6,7 @@ use pkram::handover::Handover;
 use pkram::holder::{self, Ask, Reply};
 use pkram::machine;
 use pkram::manifest::Manifest;
-use pkram::obstacles;
+use pkram::reserve::Ways;
 use serde::Serialize;
 use std::fmt;
 use std::path::Path;
@@ -26,6 +26,8 @@ struct Status {
     memory_block: Option<u64>,
     /// What forbids loading a kernel; empty is good.
     obstacles: Vec<String>,
+    /// What forbids keeping memory out of RAM from boot on; empty is good.
+    reserve_obstacles: Vec<String>,
     /// What `pkram kexec --load-only` has loaded.
     loaded: Option<Box<Manifest>>,
     arrival: Option<Arrival>,
@@ -65,7 +67,7 @@ impl Status {
                 since: h.seconds(placed, pkram::tsc()),
             }
         });
-        let obstacles = obstacles(Path::new("/")).iter().map(ToString::to_string).collect();
+        let Ways { saved: obstacles, reserved: reserve_obstacles } = Ways::look(Path::new("/"));
         let loaded = match holder::ask(Ask::Status) {
             Ok(Reply::Loaded(manifest)) => Some(manifest),
             _ => None,
@@ -75,6 +77,7 @@ impl Status {
             mem_total: machine::mem_total().ok(),
             memory_block: machine::memory_block().ok(),
             obstacles,
+            reserve_obstacles,
             loaded,
             arrival,
         }
@@ -92,6 +95,12 @@ impl fmt::Display for Status {
         }
         for obstacle in &self.obstacles {
             writeln!(f, "kexec       {obstacle}")?;
+        }
+        if self.reserve_obstacles.is_empty() {
+            writeln!(f, "reserve     possible")?;
+        }
+        for obstacle in &self.reserve_obstacles {
+            writeln!(f, "reserve     {obstacle}")?;
         }
         if let Some(m) = &self.loaded {
             let next = m.next_kernel.as_deref().unwrap_or("a kernel");
