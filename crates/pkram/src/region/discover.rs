@@ -201,7 +201,7 @@ impl Region {
     pub fn generation(&self) -> Option<u64> {
         let Span { head, device } = self.spans.first()?;
         head.marks_from?;
-        let file = File::open(device.block.as_ref()?).ok()?;
+        let file = open_fresh(device.block.as_ref()?).ok()?;
         Some(marks::last_count(&file, head).ok()??.generation)
     }
 
@@ -241,8 +241,8 @@ fn read_head(block: &Path, device: &Device) -> Result<SpanHead, DamagedReason> {
 }
 
 /// Whether a device without a head carries the rest of a region: then the head is damaged.
-fn carries_rest(block: &PathBuf, device: &Device) -> bool {
-    let marked = || marks::remain(&File::open(block)?, device.range.len());
+fn carries_rest(block: &Path, device: &Device) -> bool {
+    let marked = || marks::remain(&open_fresh(block)?, device.range.len());
     has_ext4_label(block) || matches!(marked(), Ok(Some(_)))
 }
 

@@ -13,14 +13,12 @@ use plan::{GRANULE, KernelNeeds, Layout, Node, Request, lay_out};
 /// costs a tenth of a nanosecond a byte, once; memory in a span is missing until it is released.
 const STAY_PRICE: u64 = 32;
 
-/// How much of memory it is worth to have one span less: 1/2048, and at least [`LEAST_SPAN_PRICE`].
+/// How much of memory it is worth to have one span less: 1/2048, and at least half
+/// of a memory block, which is what cannot be given back at an end of a span on average.
 /// A span costs two entries of the memory map, and some milliseconds of every boot for its device.
 /// A generation has at most 31 spans ([`max_spans`]), so that closing gaps for their sake wastes at
 /// most 1.5 % of memory.
 const SPAN_SHARE: u64 = 2048;
-
-/// See [`SPAN_SHARE`]; in bytes.
-const LEAST_SPAN_PRICE: u64 = 8 << 20;
 
 /// RAM below 4 GiB that the next kernel finds in one piece: swiotlb's 64 MiB and as much again for
 /// 32-bit devices (`kernel/dma/swiotlb.c: IO_TLB_DEFAULT_SIZE`).
@@ -125,7 +123,7 @@ impl Work<'_> {
             memory_block: self.terms.memory_block,
             max_spans: max_spans(self.map.entries().len(), max_entries),
             max_entries,
-            span_price: (ram / SPAN_SHARE).max(LEAST_SPAN_PRICE),
+            span_price: (ram / SPAN_SHARE).max(self.terms.memory_block / 2),
             pieces: self.terms.pieces,
             stay_price: STAY_PRICE,
             seed: self.seed,
