@@ -150,7 +150,7 @@ pub(crate) struct Save {
           default_missing_value = "")]
     pub(crate) in_place: Vec<String>,
     /// Cut the region into at least so many spans, so that `restore` can give memory back span by
-    /// span: with 9, it needs an eighth of the data's size beside what it copies
+    /// span. Only whole memory blocks come back, so each span should have several of them
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) pieces: usize,
     /// Let huge pages of hugetlbfs move, as a whole, where there is no plan otherwise

@@ -8,7 +8,7 @@
 //!
 //! Heads and metadata lie at the beginning and have checksums; file data have none, because whoever
 //! maps them writes to them without asking. So reserved regions carry marks among the data, in
-//! blocks that the bad-blocks inode owns. Each is known to the last byte: [`Marks::block`]. A range
+//! blocks that the bad-blocks inode owns. Each is known to the last byte: `block`. A range
 //! of 32 MiB or more that was cleared or overwritten has hit one; a smaller one may have missed them
 //! all, and then only the data themselves can tell.
 //!

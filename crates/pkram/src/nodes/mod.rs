@@ -11,7 +11,7 @@
 //! | `pkram_prepare_save()` | [`Save::node()`] |
 //! | `pkram_prepare_save_obj()` | [`Node::object()`] |
 //! | `pkram_save_folio()` | [`Object::pages()`], [`Object::file()`] |
-//! | `pkram_write()` | [`Object::write()`] (`std::io::Write`) |
+//! | `pkram_write()` | `Object`'s `std::io::Write` |
 //! | `pkram_finish_save_obj()` | [`Object::finish()`] |
 //! | `pkram_finish_save()` | [`Node::finish()`] |
 //! | `pkram_discard_save()` | dropping the [`Node`] |

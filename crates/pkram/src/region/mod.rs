@@ -18,5 +18,5 @@ pub use handback::HandBackError;
 pub(crate) use mount::part;
 pub use mount::{MountError, Mounted, find_mounted, mount, mount_read_only};
 pub use release::{ReleaseError, Released, finish, given_back, release, release_remains};
-pub(crate) use release::{release_span, wake_all};
+pub(crate) use release::{release_span, returns, wake_all};
 pub use users::{Use, User, Users};

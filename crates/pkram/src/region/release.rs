@@ -144,7 +144,7 @@ pub fn given_back(span: &Device) -> Result<u64, MachineError> {
 }
 
 /// What could come back of a span.
-fn returns(device: &Device, block: u64) -> u64 {
+pub(crate) fn returns(device: &Device, block: u64) -> u64 {
     returnable(device.range, block).map_or(0, PhysRange::len)
 }
 

@@ -1,7 +1,7 @@
 //! Data: from the spans' devices into the files that were made, on all processors.
 
 use super::error::io_at;
-use super::tree::{Place, Trees};
+use super::tree::{Place, RestoredFile, Trees};
 use super::{Fs, RestoreError, pages};
 use crate::filesystem::kind_of;
 use crate::nodes::memory::file_at;
@@ -81,6 +81,21 @@ impl<'a> Copying<'a> {
         Ok(Self { trees, progress, devices, spans, sizes })
     }
 
+    /// How much there is to copy in one span.
+    pub(super) fn bytes_in(&self, index: usize) -> u64 {
+        self.spans[index].iter().map(|p| p.len).sum()
+    }
+
+    /// How much memory an earlier run's copies have already.
+    pub(super) fn bytes_there(&self) -> u64 {
+        let blocks = |file: &RestoredFile| match &file.place {
+            Place::Path(path) => rustix::fs::stat(path).map_or(0, |s| s.st_blocks),
+            Place::Segment(_) => 0,
+        };
+        let blocks: i64 = self.trees.files.iter().map(blocks).sum();
+        u64::try_from(blocks).unwrap_or(0) * 512
+    }
+
     /// Copies what lies in one span; returns how much that was.
     pub(super) fn span(&self, index: usize) -> Result<u64, RestoreError> {
         let pieces = &self.spans[index];
@@ -101,7 +116,7 @@ impl<'a> Copying<'a> {
         })?;
         // Copies on a disk must be there before the span goes; others lose no time by this.
         rustix::fs::sync();
-        Ok(pieces.iter().map(|p| p.len).sum())
+        Ok(self.bytes_in(index))
     }
 
     fn copy(&self, device: &OwnedFd, to: &Opened, piece: Piece) -> Result<(), RestoreError> {

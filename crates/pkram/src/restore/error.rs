@@ -131,6 +131,21 @@ pub enum RestoreError {
         /// What there is.
         free: u64,
     },
+    /// Copies would take more memory than there is.
+    #[error(
+        "{available} bytes of memory are available, and on the way {missing} more would be needed; no \
+         data were copied: free memory, restore some nodes at a time with --keep, or use the region \
+         in place (`pkram mount`)"
+    )]
+    NoMemory {
+        /// What there is.
+        available: u64,
+        /// What is missing.
+        missing: u64,
+    },
+    /// Figures cannot be read.
+    #[error(transparent)]
+    Machine(#[from] crate::machine::MachineError),
     /// No room for data.
     #[error(
         "{path}: no room for {bytes} bytes at {offset:#x} ({source}); make the tmpfs larger \

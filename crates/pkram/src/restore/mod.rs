@@ -22,10 +22,11 @@ mod tree;
 
 pub use error::RestoreError;
 
+use crate::machine;
 use crate::manifest::{Manifest, Source};
 use crate::progress::Progress;
 use crate::region::contents::{Bytes, manifest, open_rest, verify};
-use crate::region::{Region, discover, part, release, release_span, wake_all};
+use crate::region::{Region, discover, part, release, release_span, returns, wake_all};
 use copy::Copying;
 use journal::Journal;
 use physmem::PAGE_SIZE;
@@ -33,6 +34,9 @@ use regionfs::read::Filesystem;
 use std::path::PathBuf;
 use target::Target;
 use tree::Trees;
+
+/// Memory that copying leaves to the rest of the system, in bytes.
+const SPARE: u64 = 32 << 20;
 
 /// What is asked for.
 #[derive(Clone, Debug, Default)]
@@ -134,6 +138,7 @@ fn copy_all(
     let copying = Copying::new(region, fs, &trees, progress)?;
     let first = region.spans.first().map_or(0, |s| s.head.range.len());
     let early = release && fs.reader().furthest() <= first;
+    refuse_short(region, &copying, early)?;
     for (i, span) in region.spans.iter().enumerate().rev() {
         done.copied += copying.span(i)?;
         if i > 0 && early {
@@ -148,6 +153,26 @@ fn give_back(done: &mut Restored, released: crate::region::Released) {
     done.returned += released.returned;
     done.left += released.left;
     done.notes.extend(released.troubles);
+}
+
+/// Refuses where memory would run out on the way: all that is copied takes memory, and a span gives
+/// back no more than its whole memory blocks.
+fn refuse_short(region: &Region, copying: &Copying<'_>, early: bool) -> Result<(), RestoreError> {
+    let block = machine::memory_block()?;
+    let available = machine::meminfo("MemAvailable")?;
+    let there = copying.bytes_there();
+    let (mut taken, mut returned) = (0u64, 0u64);
+    for (i, span) in region.spans.iter().enumerate().rev() {
+        taken += copying.bytes_in(i);
+        let missing = (taken + SPARE).saturating_sub(available + returned + there);
+        if missing > 0 {
+            return Err(RestoreError::NoMemory { available, missing });
+        }
+        if early {
+            returned += returns(&span.device, block);
+        }
+    }
+    Ok(())
 }
 
 /// The region with the spans that it still has.

@@ -1,4 +1,4 @@
-//! Sources: what a user asks to keep, made nodes of a [`Save`](crate::nodes::Save).
+//! Sources: what a user asks to keep, made nodes of a [`Save`].
 //!
 //! | source | node |
 //! |---|---|
