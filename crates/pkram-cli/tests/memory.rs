@@ -44,7 +44,7 @@ fn full_memory() -> Result<()> {
                  for i in 1 2 3 4 5 6 7 8 9 10 11 12; do head -c 64M /dev/urandom > $i; done";
     vm.program(["sh", "-euc", write]).limit(HOP).run()?;
     let before = vm.run(["guest", "digest", "/dev/shm/full"])?;
-    vm.run(["guest", "fill", "--leave-free", "120"])?;
+    vm.run(["guest", "fill", "--leave-free", "150"])?;
     let (free, total) = (meminfo(&mut vm, "MemFree")?, meminfo(&mut vm, "MemTotal")?);
     ensure!(free * 100 < total * 15, "{free} of {total} bytes are free: memory is not full");
     hop(&mut vm, bed.kernel("6.12")?, &["full=/dev/shm/full"])?;
