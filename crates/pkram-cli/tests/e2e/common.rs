@@ -1,7 +1,5 @@
 //! What the end-to-end tests share: one kexec by pkram, and what is known of it afterwards.
 
-#![allow(dead_code, reason = "each test file uses its own part")]
-
 use anyhow::{Context, Result, ensure};
 use physmem::MemoryMap;
 use serde_json::Value;

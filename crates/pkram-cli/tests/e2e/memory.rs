@@ -1,9 +1,7 @@
 //! Machines whose memory is in bad shape: scattered, or nearly full.
 
-mod common;
-
+use crate::common::{HOP, REGION, hop, meminfo, mount, number, whole};
 use anyhow::{Result, ensure};
-use common::{HOP, REGION, hop, meminfo, mount, number, whole};
 
 #[test]
 fn scattered_memory() -> Result<()> {

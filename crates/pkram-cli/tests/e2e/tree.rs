@@ -1,9 +1,7 @@
 //! A random tree with everything in it, over real kexecs between stock kernels.
 
-mod common;
-
+use crate::common::{REGION, frames, hop, memory_map, mount, number, whole};
 use anyhow::{Context, Result, ensure};
-use common::{REGION, frames, hop, memory_map, mount, number, whole};
 use physmem::{E820Type, MemoryMap};
 use std::collections::BTreeSet;
 use testbed::Vm;
@@ -66,7 +64,7 @@ fn can_be_written(vm: &mut Vm) -> Result<()> {
          find tree -type f -size +64k -print0 | head -zn5 | xargs -0 rm -f -- && \
          sync && cd / && umount {REGION}"
     ))?;
-    let check = vm.program(["e2fsck", "-fn", device]).limit(common::HOP).exec()?;
+    let check = vm.program(["e2fsck", "-fn", device]).limit(crate::common::HOP).exec()?;
     let said = String::from_utf8_lossy(&check.stdout);
     ensure!(check.code == Some(0), "e2fsck finds fault: {said}{}", check.stderr);
     whole(vm, None)

@@ -1,9 +1,7 @@
 //! A program that keeps its own memory, by the library alone.
 
-mod common;
-
+use crate::common::HOP;
 use anyhow::{Context, Result, ensure};
-use common::HOP;
 use testbed::{APPEND, GUEST_INITRD, Vm};
 
 const WARM: &str = "100000 of 100000 were there\n";

@@ -1,9 +1,7 @@
 //! Regions of several generations beside each other: made, mounted, aged, released.
 
-mod common;
-
+use crate::common::{hop, meminfo, memory_map, plain_hop, region_of, whole};
 use anyhow::{Context, Result, ensure};
-use common::{hop, meminfo, memory_map, plain_hop, region_of, whole};
 use physmem::E820Type;
 use serde_json::Value;
 use testbed::Vm;

@@ -1,9 +1,7 @@
 //! Everything that is refused, with its message, and with nothing changed.
 
-mod common;
-
+use crate::common::{REGION, mount, pkram};
 use anyhow::{Result, ensure};
-use common::{REGION, mount, pkram};
 use std::time::Duration;
 use testbed::{Kernel, Output, Vm};
 
@@ -201,7 +199,7 @@ fn files_that_change_before_the_jump() -> Result<()> {
     vm.run(["kexec", "-c", "-l", &image, "--initrd", testbed::GUEST_INITRD, "--append=x"])?;
     vm.sh("printf 'written later' | dd of=/dev/shm/file bs=1 seek=5000 conv=notrunc")?;
     let before = vm.sh("sha256sum < /dev/shm/file")?;
-    let hop = vm.kexec_into(["pkram", "exec"], common::HOP)?;
+    let hop = vm.kexec_into(["pkram", "exec"], crate::common::HOP)?;
     ensure!(hop.to.release == next.release, "{hop:?}");
     mount(&mut vm)?;
     ensure!(vm.sh(&format!("sha256sum < {REGION}/it/file"))? == before, "the write was lost");

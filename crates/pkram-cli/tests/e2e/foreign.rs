@@ -1,9 +1,7 @@
 //! Persistent memory that is not ours: it never becomes RAM, and nobody writes to it.
 
-mod common;
-
+use crate::common::{hop, memory_map, pkram, region_of};
 use anyhow::{Context, Result, ensure};
-use common::{hop, memory_map, pkram, region_of};
 use physmem::{E820Type, PhysRange};
 use pkram::head::{RELEASED, SpanHead};
 use serde_json::{Value, json};
@@ -35,7 +33,7 @@ fn nvdimm(vm: &mut Vm) -> Result<PhysRange> {
 
 fn digest(vm: &mut Vm, start: u64) -> Result<String> {
     let device = device_at(vm, start)?;
-    vm.program(["sh", "-euc", &format!("sha256sum < {device}")]).limit(common::HOP).run()
+    vm.program(["sh", "-euc", &format!("sha256sum < {device}")]).limit(crate::common::HOP).run()
 }
 
 #[test]
@@ -75,7 +73,7 @@ fn what_is_not_ours_is_left_alone() -> Result<()> {
         let image = next.guest_image();
         let (append, source) = (format!("{APPEND}{more}"), format!("s{turn}=/dev/shm/s{turn}"));
         let argv = ["pkram", "kexec", "--kernel", &image, "--initrd", GUEST_INITRD];
-        vm.kexec_into(argv.into_iter().chain(["--append", &append, &source]), common::HOP)?;
+        vm.kexec_into(argv.into_iter().chain(["--append", &append, &source]), crate::common::HOP)?;
 
         let map = memory_map(&mut vm)?;
         for start in OWN {

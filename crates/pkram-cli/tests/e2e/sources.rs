@@ -1,9 +1,7 @@
 //! Every kind of memory that can be kept, over real kexecs between stock kernels.
 
-mod common;
-
+use crate::common::{REGION, frames, hop, mount, number, whole};
 use anyhow::{Context, Result, ensure};
-use common::{REGION, frames, hop, mount, number, whole};
 use serde_json::Value;
 use testbed::Vm;
 

@@ -1,9 +1,7 @@
 //! Copies back to where everything came from.
 
-mod common;
-
+use crate::common::{hop, number};
 use anyhow::{Result, ensure};
-use common::{hop, number};
 
 #[test]
 fn restore_makes_what_was() -> Result<()> {

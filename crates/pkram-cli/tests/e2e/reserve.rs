@@ -1,10 +1,8 @@
 //! Reserved regions: over the firmware, over a panic, over `kexec_file_load`; and what became of them
 //! where memory was cleared or used in between.
 
-mod common;
-
+use crate::common::{HOP, REGION, hop, memory_map, number, whole};
 use anyhow::{Context, Result, ensure};
-use common::{HOP, REGION, hop, memory_map, number, whole};
 use physmem::E820Type;
 use serde_json::Value;
 use testbed::{APPEND, GUEST_INITRD, Kernel, Testbed, Vm};

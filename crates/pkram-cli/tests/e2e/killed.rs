@@ -1,10 +1,8 @@
 //! A release that is killed at any of its steps leaves a region that is whole, or one that is
 //! released and can be finished.
 
-mod common;
-
+use crate::common::{hop, meminfo, number, region_of, whole};
 use anyhow::{Context, Result, bail, ensure};
-use common::{hop, meminfo, number, region_of, whole};
 use serde_json::{Value, json};
 use testbed::Vm;
 

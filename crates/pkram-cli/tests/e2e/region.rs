@@ -1,9 +1,7 @@
 //! What can be done with a region in the next kernel: damage is found, memory is given back.
 
-mod common;
-
+use crate::common::{REGION, hop, meminfo, memory_map, mount, number};
 use anyhow::{Context, Result, ensure};
-use common::{REGION, hop, meminfo, memory_map, mount, number};
 use physmem::E820Type;
 use serde_json::Value;
 use testbed::Vm;

@@ -1,9 +1,7 @@
 //! A region stays through kexecs that know nothing of it, and beside a second one.
 
-mod common;
-
+use crate::common::{hop, plain_hop, region_of, whole};
 use anyhow::{Result, ensure};
-use common::{hop, plain_hop, region_of, whole};
 use testbed::Vm;
 
 /// Mounts the region that carries source `name` and digests it.

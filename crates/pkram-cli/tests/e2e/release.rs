@@ -1,10 +1,8 @@
 //! Memory comes back, now or at the next kexec, whatever started the kernel in between; and not
 //! while anybody uses it.
 
-mod common;
-
+use crate::common::{REGION, hop, meminfo, memory_map, number, plain_hop, region_of};
 use anyhow::{Context, Result, ensure};
-use common::{REGION, hop, meminfo, memory_map, number, plain_hop, region_of};
 use physmem::{E820Type, MemoryMap, PhysRange, RangeSet};
 use serde_json::{Value, json};
 use testbed::Vm;
@@ -35,7 +33,7 @@ fn start(vm: &mut Vm, script: &str, command: &str) -> Result<u32> {
 
 fn stop(vm: &mut Vm, pid: u32) -> Result<()> {
     vm.kill(pid, 9)?;
-    vm.wait(pid, common::HOP).map(drop)
+    vm.wait(pid, crate::common::HOP).map(drop)
 }
 
 /// Everybody who uses a region is named.
