@@ -29,11 +29,7 @@ pub struct Conflict {
 
 impl fmt::Display for Conflict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "`{}` on the next kernel's command line {}; leave it out",
-            self.parameter, self.harm
-        )
+        write!(f, "`{}` on the next kernel's command line {}", self.parameter, self.harm)
     }
 }
 
@@ -79,6 +75,37 @@ pub fn persistent(cmdline: &str) -> Vec<PhysRange> {
         .flat_map(|p| p.value.unwrap_or("").split(','))
         .filter_map(persistent_item)
         .collect()
+}
+
+/// Bytes that `crashkernel=` on `cmdline` sets aside on a machine with `ram` bytes of RAM: all of
+/// them added, an upper bound where a later one takes the place of an earlier one
+/// (`kernel/crash_reserve.c`, `Documentation/admin-guide/kernel-parameters.txt`).
+pub fn crashkernel(cmdline: &str, ram: u64) -> u64 {
+    let asked = parameters(cmdline).filter(|p| p.name == "crashkernel");
+    let (mut sum, mut high, mut low) = (0_u64, false, false);
+    for value in asked.filter_map(|p| p.value) {
+        high |= value.ends_with(",high");
+        low |= value.ends_with(",low");
+        sum = sum.saturating_add(crashkernel_size(value, ram));
+    }
+    // Beside one above 4 GiB some is taken below (`DEFAULT_CRASH_KERNEL_LOW_SIZE`).
+    if high && !low { sum.saturating_add(CRASH_LOW) } else { sum }
+}
+
+/// `arch/x86/include/asm/crash_reserve.h: crash_low_size_default()`, at least.
+const CRASH_LOW: u64 = 256 << 20;
+
+/// `SIZE[@OFFSET][,high|,low]`, or `START-[END]:SIZE[,…][@OFFSET]`: the size of the range in which
+/// `ram` lies.
+fn crashkernel_size(value: &str, ram: u64) -> u64 {
+    let value = value.split('@').next().unwrap_or(value);
+    let size = |range: &str| -> Option<u64> {
+        let Some((range, size)) = range.split_once(':') else { return number(range) };
+        let (start, end) = range.split_once('-')?;
+        let end = if end.is_empty() { u64::MAX } else { number(end)? };
+        (number(start)?..end).contains(&ram).then(|| number(size)).flatten()
+    };
+    value.split(',').find_map(size).unwrap_or(0)
 }
 
 fn persistent_item(item: &str) -> Option<PhysRange> {
@@ -217,6 +244,25 @@ mod tests {
         }
         let text = conflicts("mem=2G", &map)[0].to_string();
         assert!(text.starts_with("`mem=2G` on the next kernel's command line cuts"), "{text}");
+    }
+
+    #[test]
+    fn knows_what_a_crash_kernel_takes() {
+        const MIB: u64 = 1 << 20;
+        for (cmdline, ram_mib, want_mib) in [
+            ("quiet", 4096, 0),
+            ("crashkernel=256M quiet", 4096, 256),
+            ("crashkernel=128M@16M", 4096, 128),
+            ("crashkernel=2G-4G:192M,4G-64G:256M,64G-:512M", 2048, 192),
+            ("crashkernel=2G-4G:192M,4G-64G:256M,64G-:512M", 4096, 256),
+            ("crashkernel=2G-4G:192M,4G-64G:256M,64G-:512M@64M", 65536, 512),
+            ("crashkernel=2G-4G:192M", 1024, 0),
+            ("crashkernel=1G,high", 8192, 1024 + 256),
+            ("crashkernel=1G,high crashkernel=72M,low", 8192, 1024 + 72),
+            ("crashkernel=nonsense", 8192, 0),
+        ] {
+            assert_eq!(crashkernel(cmdline, ram_mib * MIB), want_mib * MIB, "{cmdline}");
+        }
     }
 
     #[test]

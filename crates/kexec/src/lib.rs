@@ -25,6 +25,7 @@ pub mod efi;
 pub mod files;
 pub mod identity;
 pub mod image;
+pub mod initrd;
 pub mod mover_segment;
 pub mod moves;
 pub mod nextkernel;

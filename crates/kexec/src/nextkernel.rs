@@ -8,8 +8,10 @@
 //! | release it | `DEV_DAX`, `DEV_DAX_PMEM`, `DEV_DAX_KMEM` | `device_dax`, `dax_pmem`, `kmem` |
 //!
 //! The config is `config-RELEASE` beside the kernel, in `/boot` or as `config` in the module tree.
+//! Modules may also be in the initrd.
 
 use crate::files;
+use crate::initrd::Contents;
 use std::collections::HashSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -61,9 +63,9 @@ pub struct NextKernel {
 
 impl NextKernel {
     /// Looks at what is installed below `root` (`/`) for the kernel file `kernel` of `release`
-    /// (see [`crate::BzImage::release`]).
-    pub fn look(root: &Path, kernel: &Path, release: &str) -> Self {
-        let look = Look::at(root, kernel, release);
+    /// (see [`crate::BzImage::release`]), and at its initrd for what is not installed.
+    pub fn look(root: &Path, kernel: &Path, release: &str, initrd: &Contents) -> Self {
+        let look = Look::at(root, kernel, release, initrd);
         let all = |options: &[(&str, Option<&str>)]| {
             options
                 .iter()
@@ -88,16 +90,18 @@ impl NextKernel {
 }
 
 /// What could be read.
-struct Look {
+struct Look<'a> {
     release: String,
+    /// The modules that the initrd has for this release.
+    in_initrd: Option<&'a HashSet<String>>,
     /// Path and text.
     config: Option<(PathBuf, String)>,
     /// The module tree and the names of its modules.
     modules: Option<(PathBuf, HashSet<String>)>,
 }
 
-impl Look {
-    fn at(root: &Path, kernel: &Path, release: &str) -> Self {
+impl<'a> Look<'a> {
+    fn at(root: &Path, kernel: &Path, release: &str, initrd: &'a Contents) -> Self {
         // The release comes from the kernel file: it must not lead out of the folders.
         let is_name = !release.is_empty() && !release.contains('/') && !release.starts_with('.');
         let release = if is_name { release } else { "" };
@@ -109,11 +113,19 @@ impl Look {
         let config =
             places.filter(|_| is_name).find_map(|p| Some((p.clone(), files::read_text(&p).ok()?)));
         let modules = is_name.then(|| module_names(&tree)).flatten().map(|names| (tree, names));
-        Self { release: release.to_owned(), config, modules }
+        let in_initrd = initrd.modules.get(release);
+        Self { release: release.to_owned(), in_initrd, config, modules }
+    }
+
+    /// Whether the module is installed or in the initrd; none where neither can be told.
+    fn has(&self, module: &str) -> Option<bool> {
+        let in_tree = self.modules.as_ref().map(|(_, names)| names.contains(module));
+        let in_initrd = self.in_initrd.is_some_and(|names| names.contains(module));
+        if in_initrd { Some(true) } else { in_tree }
     }
 
     fn verdict(&self, option: &str, module: Option<&str>) -> Verdict {
-        let in_tree = module.zip(self.modules.as_ref()).map(|(m, (_, names))| names.contains(m));
+        let in_tree = module.and_then(|m| self.has(m));
         if self.release.is_empty() {
             return Verdict::Unknown("the kernel file does not tell its release".to_owned());
         }

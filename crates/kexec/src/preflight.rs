@@ -14,50 +14,53 @@ use std::path::Path;
 /// Bit of `CAP_SYS_BOOT` in a capability set (`include/uapi/linux/capability.h`).
 const CAP_SYS_BOOT: u32 = 22;
 
-/// Something that stands in the way, and how to get it out.
+/// Something that stands in the way.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Obstacle {
     /// No `CAP_SYS_BOOT`.
-    #[error(
-        "loading a kernel needs CAP_SYS_BOOT: run as root (in a container: grant the capability)"
-    )]
+    #[error("loading a kernel needs CAP_SYS_BOOT")]
     NotPrivileged,
     /// No kexec in this kernel.
-    #[error(
-        "this kernel is built without CONFIG_KEXEC (no /sys/kernel/kexec_loaded): boot one that has it"
-    )]
+    #[error("this kernel is built without CONFIG_KEXEC (no /sys/kernel/kexec_loaded)")]
     NoKexec,
     /// `kexec_load_disabled` is set.
-    #[error(
-        "kernel.kexec_load_disabled is 1, which only a reboot clears: find what sets it (often a \
-         file in /etc/sysctl.d) and reboot once"
-    )]
+    #[error("kernel.kexec_load_disabled is 1, which only a reboot clears")]
     Disabled,
     /// `kexec_load_limit_reboot` is used up.
-    #[error(
-        "kernel.kexec_load_limit_reboot is 0: no more kernels may be loaded in this boot. Find \
-         what sets it (often a file in /etc/sysctl.d) and reboot once"
-    )]
+    #[error("kernel.kexec_load_limit_reboot is 0: no more kernels may be loaded in this boot")]
     LimitUsedUp,
     /// Lockdown.
-    #[error(
-        "the kernel is locked down ({mode}), which forbids kexec_load: switch Secure Boot off, or \
-         remove lockdown= from the kernel command line, and reboot once. Memory that is set aside at \
-         boot needs no kexec_load: see `pkram reserve`"
-    )]
+    #[error("the kernel is locked down ({mode}), which forbids kexec_load")]
     LockedDown {
         /// `integrity` or `confidentiality`.
         mode: String,
     },
     /// SME, SEV or TDX.
-    #[error(
-        "memory is encrypted ({how}): preserved pages would read as noise in the next kernel. \
-         pkram cannot work here{}", if *.how == "SME" { " unless mem_encrypt=off is booted with" } else { "" }
-    )]
+    #[error("memory is encrypted ({how}): preserved pages would read as noise in the next kernel")]
     EncryptedMemory {
         /// What encrypts it.
         how: &'static str,
     },
+}
+
+impl Obstacle {
+    /// How to get it out of the way.
+    pub fn remedy(&self) -> &'static str {
+        match self {
+            Self::NotPrivileged => "run as root (in a container: grant the capability)",
+            Self::NoKexec => "boot a kernel that has it",
+            Self::Disabled | Self::LimitUsedUp => {
+                "find what sets it (often a file in /etc/sysctl.d) and reboot once"
+            }
+            Self::LockedDown { .. } => {
+                "switch Secure Boot off, or remove lockdown= from the kernel command line, and \
+                 reboot once; or set memory aside at boot, which needs no kexec_load: see \
+                 `pkram reserve`"
+            }
+            Self::EncryptedMemory { how: "SME" } => "boot with mem_encrypt=off",
+            Self::EncryptedMemory { .. } => "none: pkram cannot work here",
+        }
+    }
 }
 
 /// All that stands in the way on the machine whose root folder is `root` (`/`). Empty is good.

@@ -1,5 +1,6 @@
 //! Verdicts on kernels as they may be installed.
 
+use kexec::initrd::Contents;
 use kexec::nextkernel::{NextKernel, Verdict};
 use std::fs;
 use std::path::Path;
@@ -25,7 +26,7 @@ fn look_at(config: Option<&str>, list: &str, modules: Option<&str>) -> NextKerne
     };
     write("boot/config-9.9-test", config);
     write(&format!("lib/modules/9.9-test/{list}"), modules);
-    NextKernel::look(root.path(), Path::new("/nowhere/vmlinuz"), "9.9-test")
+    NextKernel::look(root.path(), Path::new("/nowhere/vmlinuz"), "9.9-test", &Contents::default())
 }
 
 fn without(text: &str, word: &str) -> String {
@@ -62,6 +63,20 @@ fn what_is_missing_is_named() {
 }
 
 #[test]
+fn a_module_in_the_initrd_is_there() {
+    let names = ["nd_e820", "libnvdimm", "nd_pmem"].map(str::to_owned).into_iter().collect();
+    let modules = [("9.9-test".to_owned(), names)].into_iter().collect();
+    let root = tempfile::tempdir().unwrap();
+    fs::create_dir_all(root.path().join("boot")).unwrap();
+    fs::write(root.path().join("boot/config-9.9-test"), CONFIG).unwrap();
+    let kernel = Path::new("/nowhere/vmlinuz");
+    let with = NextKernel::look(root.path(), kernel, "9.9-test", &Contents { bytes: 0, modules });
+    assert_eq!(with.sees_spans, Verdict::Yes);
+    let without = NextKernel::look(root.path(), kernel, "9.9-test", &Contents::default());
+    assert!(matches!(without.sees_spans, Verdict::Unknown(_)));
+}
+
+#[test]
 fn what_cannot_be_told_is_unknown() {
     let nothing = look(None, None);
     assert!(matches!(nothing.sees_spans, Verdict::Unknown(_)));
@@ -86,7 +101,12 @@ fn a_release_leads_nowhere_else() {
     fs::create_dir_all(root.path().join("lib/modules")).unwrap();
     fs::write(root.path().join("lib/config"), CONFIG).unwrap();
     for release in ["..", "../x", "", "a/b"] {
-        let look = NextKernel::look(root.path(), Path::new("/nowhere/vmlinuz"), release);
+        let look = NextKernel::look(
+            root.path(),
+            Path::new("/nowhere/vmlinuz"),
+            release,
+            &Contents::default(),
+        );
         assert!(matches!(look.mounts_ext4, Verdict::Unknown(_)), "{release}");
     }
 }

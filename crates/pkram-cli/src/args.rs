@@ -23,7 +23,9 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
-    /// Say whether it would work, what would be kept, moved and left free; load nothing
+    /// Say whether it would work, and if not why and what would help; what would be kept, moved and
+    /// left free; load nothing. Without a kernel or a source: what can be said without
+    #[command(mut_arg("kernel", |a| a.required(false)), mut_arg("sources", |a| a.required(false)))]
     Check(Save),
     /// Hold the sources, plan, load the next kernel, and jump into it
     Kexec {
@@ -119,8 +121,8 @@ pub(crate) enum Verb {
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Save {
     /// The next kernel's image (bzImage)
-    #[arg(long, short, value_name = "FILE")]
-    pub(crate) kernel: PathBuf,
+    #[arg(long, short, value_name = "FILE", required = true)]
+    pub(crate) kernel: Option<PathBuf>,
     /// The next kernel's initrd
     #[arg(long, short, value_name = "FILE")]
     pub(crate) initrd: Option<PathBuf>,
@@ -130,8 +132,8 @@ pub(crate) struct Save {
     /// Take this kernel's command line
     #[arg(long)]
     pub(crate) reuse_cmdline: bool,
-    /// RAM that the next kernel must have, e.g. 512M [default: what a small system needs beside its
-    /// initrd and 1/50 of RAM, at most half of RAM]
+    /// RAM that the next kernel must have, e.g. 512M [default: what it takes before any program runs,
+    /// and 192 MiB and 1/256 of RAM for programs; at most half of RAM]
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     pub(crate) reserve_ram: Option<u64>,
     /// Go on although the next kernel could not be shown to see the region

@@ -15,6 +15,8 @@ mod size;
 mod verbs;
 
 use clap::Parser;
+use pkram::save::SaveError;
+use pkram::source::SourceError;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::process::ExitCode;
 
@@ -25,6 +27,9 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             eprintln!("pkram: {}", told(&error));
+            if let Some(remedy) = remedy(&error) {
+                eprintln!("       -> {remedy}");
+            }
             ExitCode::FAILURE
         }
     }
@@ -43,6 +48,14 @@ fn told(error: &anyhow::Error) -> String {
         () if told.is_empty() => cause,
         () if told.contains(&cause) => told,
         () => format!("{told}: {cause}"),
+    })
+}
+
+/// What would help.
+fn remedy(error: &anyhow::Error) -> Option<String> {
+    error.chain().find_map(|cause| {
+        let of_source = || cause.downcast_ref::<SourceError>()?.remedy().map(str::to_owned);
+        cause.downcast_ref::<SaveError>().and_then(SaveError::remedy).or_else(of_source)
     })
 }
 

@@ -119,13 +119,13 @@ impl Seat {
                 Ask::Exec => match prepared.last_look(progress) {
                     Ok(()) => {
                         let error = prepared.jump();
-                        reply(&client, &Reply::Failed(error.to_string()));
+                        reply(&client, &Reply::Failed(told(&error)));
                         let _ = fs::remove_file(SOCKET);
                         return Err(error);
                     }
                     Err(error) => {
                         drop(prepared);
-                        reply(&client, &Reply::Failed(error.to_string()));
+                        reply(&client, &Reply::Failed(told(&error)));
                         let _ = fs::remove_file(SOCKET);
                         return Err(error);
                     }
@@ -163,10 +163,15 @@ fn read_ask(client: &UnixStream) -> io::Result<Ask> {
     serde_json::from_str(&line).map_err(io::Error::other)
 }
 
+/// The error, and what would help: all that goes to the other side is text.
+fn told(error: &SaveError) -> String {
+    error.remedy().map_or_else(|| error.to_string(), |remedy| format!("{error}: {remedy}"))
+}
+
 fn outcome<T>(result: &Result<T, SaveError>) -> Reply {
     match result {
         Ok(_) => Reply::Done,
-        Err(e) => Reply::Failed(e.to_string()),
+        Err(e) => Reply::Failed(told(e)),
     }
 }
 

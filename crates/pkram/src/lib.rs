@@ -8,6 +8,7 @@
 //! |---|---|
 //! | [`nodes`] | what to keep: named nodes of objects, by the program's own word |
 //! | [`source`] | what to keep: trees, memfds, SysV segments, as the user names them |
+//! | [`preflight`] | would it work, and why not |
 //! | [`census`] | hold: pins; census: which page lies where; the last look |
 //! | [`save`] | plan, compose, stage, load, jump |
 //! | [`reserve`] | memory that is kept out of RAM from boot on |
@@ -34,6 +35,7 @@ pub mod memory;
 pub mod nodes;
 mod pagemap;
 mod platform;
+pub mod preflight;
 pub mod progress;
 pub mod region;
 pub mod reserve;

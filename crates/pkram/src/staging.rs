@@ -36,7 +36,7 @@ pub enum StagingError {
     /// Not enough free memory now.
     #[error(
         "cannot stage {need} bytes (kernel, initrd and region metadata) in this system's free \
-         memory: {source}; free some memory and try again"
+         memory: {source}"
     )]
     Memory {
         /// Bytes to stage.

@@ -74,8 +74,7 @@ pub enum PlanError {
     },
     /// In-place pages lie where no span can be, or where the next kernel must be.
     #[error(
-        "in-place memory would have to move: {} bytes in {} ranges, the first is {}; \
-         let it move (--move-huge for hugetlbfs), or lower the RAM asked for the next kernel",
+        "in-place memory would have to move: {} bytes in {} ranges, the first is {}",
         ranges.bytes(), ranges.count(),
         ranges.iter().next().map_or_else(String::new, |r| r.to_string())
     )]
@@ -86,8 +85,7 @@ pub enum PlanError {
     /// Kept pages, heads and the next kernel's RAM are more than there is.
     #[error(
         "too little memory: kept pages and what belongs to them need {needed} bytes in spans, \
-         {available} can be had beside the next kernel's RAM; {} bytes are missing: \
-         keep less or lower --reserve-ram", needed.saturating_sub(*available)
+         {available} can be had beside the next kernel's RAM; {} bytes are missing", needed.saturating_sub(*available)
     )]
     TooLittleRam {
         /// Bytes that spans must have.
@@ -131,7 +129,7 @@ pub enum PlanError {
     /// There is no free place that a huge page could move to.
     #[error(
         "huge pages would have to move, but {missing} bytes of them find no free place of their \
-         alignment: keep less or lower --reserve-ram"
+         alignment"
     )]
     NoBerth {
         /// Bytes without a place.
@@ -151,4 +149,29 @@ pub enum PlanError {
         /// Bytes without a destination.
         missing: u64,
     },
+}
+
+impl PlanError {
+    /// What would make a plan possible, where that is known.
+    pub fn remedy(&self) -> Option<&'static str> {
+        match self {
+            Self::FixedMustMove { .. } => {
+                Some("let it move (--move-huge for hugetlbfs), or lower --reserve-ram")
+            }
+            Self::TooLittleRam { .. } | Self::NoBerth { .. } => {
+                Some("keep less, or lower --reserve-ram")
+            }
+            Self::NoPlace { .. } => Some("keep less below 4 GiB, or free some memory"),
+            Self::TooManySpans { .. } | Self::TooManyEntries { .. } => {
+                Some("release regions that are no longer needed (`pkram list`), or lower --pieces")
+            }
+            Self::TooFewPieces { .. } => Some("lower --pieces"),
+            Self::NotRam { .. }
+            | Self::Request { .. }
+            | Self::FixedNotKept { .. }
+            | Self::NoUnits { .. }
+            | Self::TwoNodes { .. }
+            | Self::NoDestination { .. } => None,
+        }
+    }
 }

@@ -4,32 +4,45 @@ use crate::answer::print;
 use crate::args::Save;
 use crate::bar::Bars;
 use crate::size::show;
+use anyhow::Context as _;
 use pkram::census::{self, Manner};
 use pkram::manifest::{Manifest, PlanFigures};
 use pkram::nodes;
+use pkram::preflight::{Answer, Finding, Preflight};
 use pkram::reserve::Ways;
-use pkram::save::{CmdlineChoice, NextOptions, Options, Prepared, SaveError, prepare};
+use pkram::save::{CmdlineChoice, Costs, NextOptions, Options, Prepared};
 use pkram::source::{self, SourceError, SourceSpec};
 use serde::Serialize;
 use std::fmt;
 use std::path::Path;
 use std::process::ExitCode;
 
+/// All answers on standard output, whatever they are; exit status 1 where one is no.
 pub(crate) fn run(json: bool, save: &Save, bars: &Bars) -> anyhow::Result<ExitCode> {
-    let ways = Ways::look(Path::new("/"));
-    let prepared = match prepare(sources(save)?, &options(save), bars) {
-        // Where this way is closed, the other may be open.
-        Err(SaveError::Obstacles(_)) => {
-            anyhow::bail!("nothing can be saved here\n{}", ways.to_string().trim_end())
-        }
-        other => other?,
-    };
-    print(json, &Checked { plan: Plan::of(&prepared), ways })?;
-    Ok(ExitCode::SUCCESS)
+    let options = save.kernel.is_some().then(|| options(save)).transpose()?;
+    let preflight = Preflight::look(&specs(save)?, options.as_ref(), bars);
+    let passed = preflight.passed();
+    let prepared = preflight.prepared.as_ref();
+    print(
+        json,
+        &Checked {
+            ok: passed,
+            findings: &preflight.findings,
+            plan: prepared.map(Plan::of),
+            ways: Ways::look(Path::new("/")),
+        },
+    )?;
+    Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// What to keep, from the command line.
 pub(crate) fn sources(save: &Save) -> anyhow::Result<nodes::Save> {
+    let mut nodes = nodes::Save::new();
+    source::add(&mut nodes, &specs(save)?)?;
+    Ok(nodes)
+}
+
+fn specs(save: &Save) -> anyhow::Result<Vec<SourceSpec>> {
     let specs: Result<Vec<_>, _> = save.sources.iter().map(|s| SourceSpec::parse(s)).collect();
     let mut specs = specs.map_err(SourceError::from)?;
     for name in &save.in_place {
@@ -38,53 +51,76 @@ pub(crate) fn sources(save: &Save) -> anyhow::Result<nodes::Save> {
         anyhow::ensure!(!named.is_empty(), "--in-place={name}: no source has this name");
         named.into_iter().for_each(|s| s.in_place = true);
     }
-    let mut nodes = nodes::Save::new();
-    source::add(&mut nodes, &specs)?;
-    Ok(nodes)
+    Ok(specs)
 }
 
 /// The library's options from the command line's.
-pub(crate) fn options(save: &Save) -> Options {
+///
+/// # Errors
+/// No kernel.
+pub(crate) fn options(save: &Save) -> anyhow::Result<Options> {
+    let kernel = save.kernel.clone().context("--kernel FILE is needed")?;
     let cmdline = match (&save.append, save.reuse_cmdline) {
         (append, true) => CmdlineChoice::Reuse { append: append.clone() },
         (append, false) => CmdlineChoice::Append(append.clone().unwrap_or_default()),
     };
-    Options {
-        next: NextOptions { kernel: save.kernel.clone(), initrd: save.initrd.clone(), cmdline },
+    Ok(Options {
+        next: NextOptions { kernel, initrd: save.initrd.clone(), cmdline },
         reserve_ram: save.reserve_ram,
         seed: save.seed,
         move_huge: save.move_huge,
         pieces: save.pieces,
         manner: Manner { threads: 0, no_pins: save.no_pins },
         force: save.force,
-    }
+    })
 }
 
-/// What will happen, and what else could.
+/// Every answer, what will happen, and what else could.
 #[derive(Debug, Serialize)]
 struct Checked<'a> {
+    ok: bool,
+    findings: &'a [Finding],
     #[serde(flatten)]
-    plan: Plan<'a>,
+    plan: Option<Plan<'a>>,
     ways: Ways,
 }
 
 impl fmt::Display for Checked<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{}", self.plan, self.ways)
+        for Finding { about, answer, reason, remedy } in self.findings {
+            let answer = match answer {
+                Answer::Yes => "ok",
+                Answer::Unknown => "?",
+                Answer::No => "NO",
+            };
+            writeln!(f, "{answer:<3} {about:<14} {reason}")?;
+            if let Some(remedy) = remedy {
+                writeln!(f, "{:18} -> {remedy}", "")?;
+            }
+        }
+        writeln!(f)?;
+        match &self.plan {
+            Some(plan) => write!(f, "{plan}")?,
+            None if self.ok => {}
+            None => writeln!(f, "no plan      see NO above")?,
+        }
+        write!(f, "{}", self.ways)
     }
 }
 
 /// What will happen.
 #[derive(Debug, Serialize)]
 pub(crate) struct Plan<'a> {
-    ok: bool,
     manifest: &'a Manifest,
+    /// What of the next kernel's RAM is taken before any program runs, in bytes.
+    costs: Costs,
     notes: &'a [String],
 }
 
 impl<'a> Plan<'a> {
     pub(crate) fn of(prepared: &'a Prepared) -> Self {
-        Self { ok: true, manifest: &prepared.manifest, notes: &prepared.notes }
+        let Prepared { manifest, costs, notes, .. } = prepared;
+        Self { manifest, costs: *costs, notes }
     }
 }
 

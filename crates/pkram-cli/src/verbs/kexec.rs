@@ -29,7 +29,7 @@ pub(crate) fn run(cli: &Cli, save: &Save, bars: &Bars) -> anyhow::Result<ExitCod
 }
 
 fn load(save: &Save, bars: &Bars) -> anyhow::Result<Prepared> {
-    let mut prepared = prepare(sources(save)?, &options(save), bars)?;
+    let mut prepared = prepare(sources(save)?, &options(save)?, bars)?;
     unload_on_signals()?;
     prepared.load()?;
     Ok(prepared)

@@ -1,7 +1,8 @@
 //! Everything that is refused, with its message, and with nothing changed.
 
 use crate::common::{REGION, mount, pkram};
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
 use std::time::Duration;
 use testbed::{Kernel, Output, Vm};
 
@@ -21,6 +22,34 @@ fn check_refusal(vm: &mut Vm, output: &Output, what: &str, says: &[&str]) -> Res
     ensure!(vm.sh("cat /sys/kernel/kexec_loaded")?.trim() == "0", "{what} left a kernel loaded");
     ensure!(vm.exec(["pkram", "unload"])?.code == Some(1), "{what} left a holder");
     Ok(())
+}
+
+/// The answers of `pkram check`.
+struct Findings(Value);
+
+fn findings(vm: &mut Vm, argv: Vec<String>, code: i32) -> Result<Findings> {
+    let output = vm.exec(argv)?;
+    ensure!(output.code == Some(code), "not {code}: {output:?}");
+    let said: Value = serde_json::from_slice(&output.stdout)?;
+    ensure!(said["ok"] == (code == 0), "{said}");
+    Ok(Findings(said["findings"].clone()))
+}
+
+impl Findings {
+    fn is(&self, about: &str, answer: &str, reason: &str, remedy: &str) -> Result<()> {
+        let all = self.0.as_array().context("no findings")?;
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let fits = |f: &&Value| {
+            f["about"] == about
+                && f["answer"] == answer
+                && text(&f["reason"]).contains(reason)
+                && text(&f["remedy"]).contains(remedy)
+        };
+        all.iter().find(fits).with_context(|| {
+            format!("no finding: {about}: {answer}, {reason:?}, {remedy:?} in {}", self.0)
+        })?;
+        Ok(())
+    }
 }
 
 fn words(words: &[&str]) -> Vec<String> {
@@ -55,17 +84,26 @@ fn sources_that_cannot_be_kept() -> Result<()> {
     let unknown = ["--in-place=b", "a=/dev/shm/file"];
     refused(&mut vm, &kexec(&unknown), &["--in-place=b", "no source"])?;
 
+    // `check` answers every question, the good and the bad.
+    let several = pkram("check", next, &[&disk, "a=/dev/shm/tree", "b=/dev/shm/absent"]);
+    let answers = findings(&mut vm, several, 1)?;
+    answers.is("source x", "no", "lies on ext4", "tmpfs")?;
+    answers.is("source a", "yes", "/dev/shm/tree can be kept", "")?;
+    answers.is("source b", "no", "/dev/shm/absent", "")?;
+    answers.is("lockdown", "yes", "not locked down", "")?;
+    answers.is("next kernel", "yes", &next.release, "")?;
+
     // What runs can be kept too, though not pinned.
     vm.sh("cp /bin/sleep /dev/shm/tree/program")?;
     let pid = vm.spawn(["/dev/shm/tree/program", "1000"], "/tmp/log")?;
-    let checked = vm.exec(pkram("check", next, &["/dev/shm/tree"]))?.json::<serde_json::Value>()?;
+    let checked = vm.exec(pkram("check", next, &["/dev/shm/tree"]))?.json::<Value>()?;
     let held = checked.pointer("/manifest/plan/held/referenced").and_then(|v| v.as_u64());
     ensure!(held > Some(0), "{checked}");
     vm.kill(pid, 9)?;
 
     // What is kept, but not whole, is said.
     vm.sh("mkdir /dev/shm/tree/mnt && mount -t tmpfs none /dev/shm/tree/mnt")?;
-    let checked = vm.exec(pkram("check", next, &["/dev/shm/tree"]))?.json::<serde_json::Value>()?;
+    let checked = vm.exec(pkram("check", next, &["/dev/shm/tree"]))?.json::<Value>()?;
     let notes = checked["notes"].to_string();
     ensure!(notes.contains("/dev/shm/tree/mnt: a mount of its own"), "{checked}");
     Ok(())
@@ -107,7 +145,7 @@ fn kernels_and_machines_that_will_not_do() -> Result<()> {
     refused(&mut vm, &blind, &["X86_PMEM_LEGACY", "--force"])?;
     let strange =
         words(&["pkram", "kexec", "--kernel", &image, "--append", "mem=512M", "/dev/shm/file"]);
-    refused(&mut vm, &strange, &["mem=512M", "leave it out"])?;
+    refused(&mut vm, &strange, &["mem=512M", "cuts off memory", "another kernel or command line"])?;
     let over = words(&[
         "pkram",
         "kexec",
@@ -117,11 +155,41 @@ fn kernels_and_machines_that_will_not_do() -> Result<()> {
         "memmap=767M$1M",
         "/dev/shm/file",
     ]);
-    refused(&mut vm, &over, &["memmap=767M$1M", "leave it out"])?;
+    refused(&mut vm, &over, &["memmap=767M$1M", "where the region lies"])?;
     vm.sh("truncate -s 4G /tmp/huge")?;
     let huge =
         words(&["pkram", "kexec", "--kernel", &image, "--initrd", "/tmp/huge", "/dev/shm/file"]);
     refused(&mut vm, &huge, &["/tmp/huge", "4294967296 bytes", "half of this machine's memory"])?;
+
+    // The same as answers of `check`.
+    let answers = findings(&mut vm, pkram("check", next, &["/dev/shm/file"]), 0)?;
+    for about in ["RAM left", "moves", "spans", "sees region", "initrd"] {
+        answers.is(about, "yes", "", "")?;
+    }
+    // 20 MiB fill no memory block.
+    answers.is("release", "unknown", "the rest at the kexec after it", "keep more")?;
+    let little = pkram("check", next, &["--reserve-ram", "760M", "/dev/shm/file"]);
+    findings(&mut vm, little, 1)?.is("RAM left", "no", "bytes are missing", "--reserve-ram")?;
+    let check = |more: &[&str]| words(&[&["pkram", "check", "--json", "--kernel"], more].concat());
+    let blind = image.replace("/boot", "/tmp/blind");
+    let answers = findings(&mut vm, check(&[&blind, "--append", "mem=512M", "/dev/shm/file"]), 1)?;
+    answers.is("sees region", "no", "X86_PMEM_LEGACY", "--force")?;
+    answers.is("command line", "no", "mem=512M", "leave it out")?;
+    let answers = findings(&mut vm, check(&["/tmp/noise"]), 1)?;
+    answers.is("next kernel", "no", "bzImage", "")?;
+    // An initrd of another kernel.
+    let header = "070701%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%s\\0";
+    vm.sh(&format!(
+        "printf '{header}' 1 33188 0 0 1 0 0 0 0 0 0 34 0 lib/modules/4.19.0/kernel/ext4.ko > /tmp/other; \
+         printf '{header}\\0\\0\\0' 0 0 0 0 1 0 0 0 0 0 0 11 0 'TRAILER!!!' >> /tmp/other"
+    ))?;
+    let other = [&image, "--initrd", "/tmp/other", "/dev/shm/file"];
+    findings(&mut vm, check(&other), 1)?.is("initrd", "no", "4.19.0", "--force")?;
+    let refusal = words(&[&["pkram", "kexec", "--kernel"], &other[..]].concat());
+    refused(&mut vm, &refusal, &["4.19.0", &next.release])?;
+    // Without a kernel: the machine alone.
+    let answers = findings(&mut vm, words(&["pkram", "check", "--json"]), 0)?;
+    answers.is("kexec", "yes", "", "")?;
 
     let nobody: Vec<_> =
         words(&["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"]);
@@ -130,6 +198,9 @@ fn kernels_and_machines_that_will_not_do() -> Result<()> {
     // From here on there is no way back in this boot.
     vm.sh("mount -t securityfs none /sys/kernel/security 2>/dev/null || true; echo integrity > /sys/kernel/security/lockdown")?;
     refused(&mut vm, &usual(&["/dev/shm/file"]), &["locked down", "Secure Boot", "pkram reserve"])?;
+    let answers = findings(&mut vm, pkram("check", next, &["/dev/shm/file"]), 1)?;
+    answers.is("lockdown", "no", "integrity", "Secure Boot")?;
+    answers.is("sees region", "yes", "", "")?;
     vm.sh("echo 1 > /proc/sys/kernel/kexec_load_disabled")?;
     refused(&mut vm, &usual(&["/dev/shm/file"]), &["kexec_load_disabled"])
 }

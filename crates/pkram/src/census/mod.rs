@@ -84,7 +84,7 @@ pub enum CensusError {
     },
     /// Two objects have the same page.
     #[error(
-        "{first} and {second} have the same memory, at page frame {pfn:#x}; give it once",
+        "{first} and {second} have the same memory, at page frame {pfn:#x}",
         first = .first.display(), second = .second.display()
     )]
     Shared {
@@ -96,7 +96,7 @@ pub enum CensusError {
         pfn: u64,
     },
     /// A file changed while it was being read.
-    #[error("{path} {change} while it was being read; stop what writes to it and try again", path = .path.display())]
+    #[error("{path} {change} while it was being read", path = .path.display())]
     Unsteady {
         /// The file.
         path: PathBuf,

@@ -6,6 +6,7 @@
 //! | reserved by `pkram reserve` | a size fixed at boot; this kernel's pmem drivers | any kexec, and firmware that leaves memory alone |
 
 use crate::machine;
+use kexec::initrd::Contents;
 use kexec::nextkernel::{NextKernel, Verdict};
 use kexec::preflight::{Obstacle, obstacles};
 use serde::Serialize;
@@ -26,13 +27,13 @@ impl Ways {
     pub fn look(root: &Path) -> Self {
         let release = machine::kernel_release();
         let image = root.join("boot").join(format!("vmlinuz-{release}"));
-        let can = NextKernel::look(root, &image, &release);
+        let can = NextKernel::look(root, &image, &release, &Contents::default());
         let missing = [can.sees_spans, can.maps_in_place, can.mounts_ext4];
         Self::of(&obstacles(root), missing)
     }
 
     fn of(obstacles: &[Obstacle], abilities: impl IntoIterator<Item = Verdict>) -> Self {
-        let words = |o: &Obstacle| o.to_string();
+        let words = |o: &Obstacle| format!("{o}: {}", o.remedy());
         let encrypted = obstacles.iter().filter(|o| matches!(o, Obstacle::EncryptedMemory { .. }));
         let missing = abilities.into_iter().filter_map(|verdict| match verdict {
             Verdict::No(why) => Some(why),

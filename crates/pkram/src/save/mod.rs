@@ -7,6 +7,7 @@
 //! Everything up to the load can be thrown away without a trace; the load can be taken back.
 
 mod compose;
+mod costs;
 mod draw;
 mod next;
 mod options;
@@ -16,7 +17,8 @@ mod prepared;
 mod stage;
 mod terms;
 
+pub use costs::Costs;
 pub use next::{CmdlineChoice, NextError, NextKernel, NextOptions};
-pub use options::{Options, SaveError, default_reserve};
+pub use options::{Options, SaveError};
 pub use prepare::{preflight, prepare};
 pub use prepared::Prepared;

@@ -4,12 +4,16 @@ use crate::machine::{MachineError, mem_total};
 use kexec::BzImage;
 use kexec::bzimage::BzImageError;
 use kexec::cmdline::conflicts;
+use kexec::initrd::{Contents, InitrdError};
 use kexec::nextkernel::{NextKernel as Abilities, Verdict};
 use physmem::{MemoryMap, PAGE_BYTES};
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+
+/// Bytes of an initrd for each that it has where it is packed by xz, the best in use.
+const UNPACKED: u64 = 5;
 
 /// What the user chose.
 #[derive(Clone, Debug)]
@@ -82,10 +86,7 @@ pub enum NextError {
         source: BzImageError,
     },
     /// It could not see a region.
-    #[error(
-        "the next kernel could not use the region: {}. Choose another kernel or command line, or \
-         go on with --force if you know better", .0.join("; ")
-    )]
+    #[error("the next kernel could not use the region: {}", .0.join("; "))]
     Blind(Vec<String>),
 }
 
@@ -125,9 +126,17 @@ impl NextKernel {
         self.initrd.as_ref().map_or(0, |i| i.len)
     }
 
+    /// How much the initrd takes when it is unpacked, in bytes; where that cannot be told, what the
+    /// best packers make of it.
+    pub fn initrd_unpacked(&self) -> u64 {
+        let guess = |len: u64| len.saturating_mul(UNPACKED);
+        let each = |i: &Initrd| i.contents.as_ref().map_or_else(|_| guess(i.len), |c| c.bytes);
+        self.initrd.as_ref().map_or(0, each)
+    }
+
     /// Hands the initrd to `page`, page by page; the last one may be short.
     pub(super) fn read_initrd(&self, page: &mut dyn FnMut(usize, &[u8])) -> io::Result<()> {
-        let Some(Initrd { file, len }) = &self.initrd else { return Ok(()) };
+        let Some(Initrd { file, len, .. }) = &self.initrd else { return Ok(()) };
         let mut buffer = [0; PAGE_BYTES];
         for (index, at) in (0..*len).step_by(PAGE_BYTES).enumerate() {
             let bytes = usize::try_from(len - at).unwrap_or(PAGE_BYTES).min(PAGE_BYTES);
@@ -137,23 +146,71 @@ impl NextKernel {
         Ok(())
     }
 
+    /// What the next kernel can do, each with what it is. Without any but the last it would be of no
+    /// use.
+    pub(crate) fn abilities(&self) -> Result<[(&'static str, Verdict); 5], NextError> {
+        let kernel = self.parse()?;
+        let (contents, initrd) = self.initrd_contents(kernel.release());
+        let can = match kernel.release() {
+            Some(release) => Abilities::look(Path::new("/"), &self.path, release, &contents),
+            None => {
+                let untold =
+                    || Verdict::Unknown("the image does not say which kernel it is".to_owned());
+                Abilities {
+                    sees_spans: untold(),
+                    maps_in_place: untold(),
+                    mounts_ext4: untold(),
+                    releases: untold(),
+                }
+            }
+        };
+        Ok([
+            ("initrd", initrd),
+            ("sees region", can.sees_spans),
+            ("maps in place", can.maps_in_place),
+            ("mounts region", can.mounts_ext4),
+            ("gives back", can.releases),
+        ])
+    }
+
+    /// The modules in the initrd, and whether they are this kernel's.
+    fn initrd_contents(&self, release: Option<&str>) -> (Contents, Verdict) {
+        let Some(Initrd { path, contents, .. }) = &self.initrd else {
+            return (Contents::default(), Verdict::Yes);
+        };
+        let contents = match contents {
+            Ok(contents) => contents.clone(),
+            Err(error) => {
+                let why = format!("{}: {error}", path.display());
+                return (Contents::default(), Verdict::Unknown(why));
+            }
+        };
+        let others: Vec<_> = contents.modules.keys().map(String::as_str).collect();
+        let fits = others.is_empty() || release.is_none_or(|release| others.contains(&release));
+        let verdict = if fits {
+            Verdict::Yes
+        } else {
+            Verdict::No(format!(
+                "{} has modules of {}, none of {}: the next kernel would find no drivers",
+                path.display(),
+                others.join(", "),
+                release.unwrap_or_default()
+            ))
+        };
+        (contents, verdict)
+    }
+
     /// Why the next kernel may not be able to use a region, as far as can be told; an error where
     /// it is certain, unless `force` is set.
     pub(super) fn doubts(&self, force: bool) -> Result<Vec<String>, NextError> {
-        let kernel = self.parse()?;
+        let [needed @ .., _] = self.abilities()?;
         let mut certain = Vec::new();
         let mut doubts = Vec::new();
-        match kernel.release() {
-            None => doubts.push("the image does not say which kernel it is".to_owned()),
-            Some(release) => {
-                let can = Abilities::look(Path::new("/"), &self.path, release);
-                for verdict in [can.sees_spans, can.maps_in_place, can.mounts_ext4] {
-                    match verdict {
-                        Verdict::Yes => {}
-                        Verdict::No(why) => certain.push(why),
-                        Verdict::Unknown(why) => doubts.push(why),
-                    }
-                }
+        for (_, verdict) in needed {
+            match verdict {
+                Verdict::Yes => {}
+                Verdict::No(why) => certain.push(why),
+                Verdict::Unknown(why) => doubts.push(why),
             }
         }
         if !force && !certain.is_empty() {
@@ -180,15 +237,18 @@ impl NextKernel {
 /// An initrd, which is read only when it is staged: there may be no room for it twice.
 #[derive(Debug)]
 struct Initrd {
+    path: PathBuf,
     file: File,
     len: u64,
+    contents: Result<Contents, InitrdError>,
 }
 
 impl Initrd {
     fn open(path: &Path, limit: u64) -> Result<Self, NextError> {
         let len = check_len(path, limit)?;
         let file = File::open(path).map_err(|source| io_at(path, source))?;
-        Ok(Self { file, len })
+        let contents = Contents::look(path);
+        Ok(Self { path: path.to_owned(), file, len, contents })
     }
 }
 

@@ -23,7 +23,8 @@ use std::path::PathBuf;
 pub struct Options {
     /// The next kernel.
     pub next: NextOptions,
-    /// RAM that the next kernel must have, in bytes; by default [`default_reserve`].
+    /// RAM that the next kernel must have, in bytes; by default what it takes to boot, and some
+    /// for programs (see [`Costs`](super::Costs)).
     pub reserve_ram: Option<u64>,
     /// Whether pages of hugetlbfs may be moved where there is no plan otherwise.
     pub move_huge: bool,
@@ -87,13 +88,13 @@ pub enum SaveError {
     Mover(#[from] MoverSegmentError),
     #[error(transparent)]
     Kexec(#[from] KexecError),
-    #[error("{path} {change} since it was read; stop what writes to it and try again", path = .path.display())]
+    #[error("{path} {change} since it was read", path = .path.display())]
     Changed { path: PathBuf, change: Change },
     #[error("the region's metadata keeps growing over the room planned for it ({blocks} blocks)")]
     HeadGrows { blocks: u64 },
     #[error(
         "{bytes} bytes of this machine's memory are broken (HardwareCorrupted in /proc/meminfo); \
-         the mover could run into them. Replace the memory, or go on with --force if you know better"
+         the mover could run into them"
     )]
     Poisoned { bytes: u64 },
     #[error("nothing to keep: the save has no node")]
@@ -102,14 +103,29 @@ pub enum SaveError {
     Obstacles(Vec<Obstacle>),
 }
 
-fn lines(obstacles: &[Obstacle]) -> String {
-    obstacles.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+impl SaveError {
+    /// What would help, where that is known.
+    pub fn remedy(&self) -> Option<String> {
+        let known = match self {
+            Self::Plan(error) => error.remedy()?,
+            Self::Changed { .. } | Self::Census(CensusError::Unsteady { .. }) => {
+                "stop what writes to it and try again"
+            }
+            Self::Census(CensusError::Shared { .. }) => "give it once",
+            Self::Poisoned { .. } => "replace the memory, or go on with --force if you know better",
+            Self::Next(NextError::Blind(_)) => {
+                "choose another kernel or command line, or go on with --force if you know better"
+            }
+            Self::Staging(StagingError::Memory { .. }) => "free some memory and try again",
+            Self::Obstacles(obstacles) => {
+                return Some(obstacles.iter().map(Obstacle::remedy).collect::<Vec<_>>().join("; "));
+            }
+            _ => return None,
+        };
+        Some(known.to_owned())
+    }
 }
 
-/// RAM for the next kernel when the user does not say: what a small Debian system needs, three
-/// times the initrd (packed, unpacked, and its cache), and 1/50 of memory for the struct pages of
-/// the spans (64 bytes a page) and what else grows with memory; but at most half of memory.
-pub fn default_reserve(ram: u64, initrd: u64, init_size: u64) -> u64 {
-    let fixed = 192 << 20;
-    (fixed + init_size + 3 * initrd + ram / 50).min(ram / 2)
+fn lines(obstacles: &[Obstacle]) -> String {
+    obstacles.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
 }

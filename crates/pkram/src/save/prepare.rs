@@ -1,5 +1,6 @@
 //! Everything before the load: what would happen, ready to happen.
 
+use super::costs::Costs;
 use super::draw::Work;
 use super::next::{NextError, NextKernel};
 use super::options::{Options, SaveError};
@@ -49,7 +50,8 @@ pub fn prepare(
         return Err(SaveError::Nothing);
     }
     preflight()?;
-    let poisoned = machine::meminfo("HardwareCorrupted")?;
+    // A kernel without CONFIG_MEMORY_FAILURE does not say.
+    let poisoned = machine::meminfo("HardwareCorrupted").unwrap_or(0);
     if poisoned > 0 && !options.force {
         return Err(SaveError::Poisoned { bytes: poisoned });
     }
@@ -137,6 +139,7 @@ pub fn prepare(
         ));
     }
     let prepared = Prepared {
+        costs: Costs::of(&next, &kernel, &next_map),
         next_map,
         kept,
         handover_offset: drawn.timeline + TIMELINE_BYTES as u64 - drawn.boot_block.start(),

@@ -1,5 +1,6 @@
 //! A save that is ready: load it, take the last look, jump; or drop it.
 
+use super::costs::Costs;
 use super::next::NextKernel;
 use super::options::SaveError;
 use super::stage::Image;
@@ -31,6 +32,8 @@ pub struct Prepared {
     pub manifest: Manifest,
     /// The next kernel.
     pub next: NextKernel,
+    /// What of the next kernel's RAM is taken before any program runs.
+    pub costs: Costs,
     /// What the user should know.
     pub notes: Vec<String>,
     pub(super) region: Uuid,

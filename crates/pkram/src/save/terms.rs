@@ -1,7 +1,8 @@
 //! What the planner is asked for: prices, limits, and what may not be torn apart.
 
+use super::costs::default_reserve;
 use super::draw::Work;
-use super::options::{Options, SaveError, default_reserve};
+use super::options::{Options, SaveError};
 use crate::census::Census;
 use crate::machine::{self, MachineError};
 use crate::nodes::Save;
@@ -96,8 +97,7 @@ impl Work<'_> {
     fn request(&self, head_blocks: u64, staged_bytes: u64, max_entries: usize) -> Request<'_> {
         static NO_RANGES: RangeSet = RangeSet::new();
         let ram = self.map.ram().bytes();
-        let initrd_bytes = self.next.initrd_len();
-        let reserve = default_reserve(ram, initrd_bytes, self.kernel.init_size());
+        let reserve = || default_reserve(self.next, self.kernel, self.map);
         Request {
             map: self.map,
             keep: self.keep,
@@ -112,13 +112,13 @@ impl Work<'_> {
                 min_addr: self.kernel.pref_address(),
                 can_be_above_4g: true,
             },
-            initrd_bytes,
+            initrd_bytes: self.next.initrd_len(),
             initrd_max_addr: ADDRESS_LIMIT - 1,
             boot_block_bytes: self.boot.bound(),
             mover_bytes: self.mover_bytes,
             head_bytes: head_blocks * PAGE_SIZE + slack(self.keep.bytes()),
             staged_bytes,
-            reserve_ram: self.options.reserve_ram.unwrap_or(reserve),
+            reserve_ram: self.options.reserve_ram.unwrap_or_else(reserve),
             low_ram: LOW_RAM.min(ram / 8),
             memory_block: self.terms.memory_block,
             max_spans: max_spans(self.map.entries().len(), max_entries),

@@ -20,11 +20,7 @@ pub enum SourceError {
         source: io::Error,
     },
     /// The pages are not memory, or not only memory.
-    #[error(
-        "{path} lies on {filesystem}; pkram keeps memory, so a source must lie on tmpfs or \
-         hugetlbfs (copy it to /dev/shm or another tmpfs first)",
-        path = .path.display()
-    )]
+    #[error("{path} lies on {filesystem}, which is not memory", path = .path.display())]
     NotMemory {
         /// The source.
         path: PathBuf,
@@ -32,7 +28,7 @@ pub enum SourceError {
         filesystem: String,
     },
     /// The source itself is neither a file nor a directory.
-    #[error("{path} is a {kind}; a source is a regular file or a directory", path = .path.display())]
+    #[error("{path} is a {kind}", path = .path.display())]
     NotFileOrDirectory {
         /// The source.
         path: PathBuf,
@@ -40,10 +36,7 @@ pub enum SourceError {
         kind: &'static str,
     },
     /// A directory was met twice: one source lies in another.
-    #[error(
-        "{path} is already part of source {first:?}; give each directory once",
-        path = .path.display()
-    )]
+    #[error("{path} is already part of source {first:?}", path = .path.display())]
     Overlap {
         /// Where it was met again.
         path: PathBuf,
@@ -71,7 +64,7 @@ pub enum SourceError {
         source: io::Error,
     },
     /// A SysV segment.
-    #[error("sysv:{id}: {what}: {source}; `ipcs -m` lists the segments of this IPC namespace")]
+    #[error("sysv:{id}: {what}: {source}")]
     Sysv {
         /// Its identifier.
         id: i32,
@@ -80,4 +73,20 @@ pub enum SourceError {
         /// Why it failed.
         source: io::Error,
     },
+}
+
+impl SourceError {
+    /// What to do instead, where that is known.
+    pub fn remedy(&self) -> Option<&'static str> {
+        match self {
+            Self::NotMemory { .. } => Some(
+                "a source must lie on tmpfs or hugetlbfs: copy it to /dev/shm or another tmpfs",
+            ),
+            Self::NotFileOrDirectory { .. } => Some("a source is a regular file or a directory"),
+            Self::Overlap { .. } => Some("give each directory once"),
+            Self::Sysv { .. } => Some("`ipcs -m` lists the segments of this IPC namespace"),
+            Self::Memfd { .. } => Some("`ls -l /proc/PID/fd` lists a process's descriptors"),
+            Self::Spec(_) | Self::Io { .. } | Self::Node { .. } => None,
+        }
+    }
 }

@@ -25,15 +25,23 @@ use crate::nodes::Save;
 /// # Errors
 /// A source that cannot be kept, and why; two with one name.
 pub fn add(save: &mut Save, specs: &[SourceSpec]) -> Result<(), SourceError> {
+    add_each(save, specs)?.into_iter().collect()
+}
+
+/// Adds those sources that can be kept, and says of each whether it was.
+///
+/// # Errors
+/// Two with one name.
+pub fn add_each(
+    save: &mut Save,
+    specs: &[SourceSpec],
+) -> Result<Vec<Result<(), SourceError>>, SpecError> {
     check_names(specs)?;
     let mut trees = tree::Trees::default();
-    for SourceSpec { name, what, in_place } in specs {
-        let stay = *in_place;
-        match what {
-            What::Path(path) => trees.add(save, name, path, stay)?,
-            What::Memfd { pid, fd } => memfd::add(save, name, *pid, *fd, stay)?,
-            What::Sysv { id } => sysv::add(save, name, *id, stay)?,
-        }
-    }
-    Ok(())
+    let mut add = |SourceSpec { name, what, in_place }: &SourceSpec| match what {
+        What::Path(path) => trees.add(save, name, path, *in_place),
+        What::Memfd { pid, fd } => memfd::add(save, name, *pid, *fd, *in_place),
+        What::Sysv { id } => sysv::add(save, name, *id, *in_place),
+    };
+    Ok(specs.iter().map(&mut add).collect())
 }
