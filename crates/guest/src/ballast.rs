@@ -1,7 +1,8 @@
 //! Fills memory, and fragments what is left of it.
 //!
 //! The ballast is a file on a tmpfs of its own. Every second page of it, punched out again, is a
-//! free page between two that are in use: nothing allocated from them lies contiguously.
+//! free page between two that are in use: nothing allocated from them lies contiguously. Where more
+//! than half is to be free, only every third page stays in use, or every fourth.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -19,6 +20,9 @@ const PIECE: u64 = 1 << 20;
 
 /// What the kernel and the agent need to go on while memory is full.
 const LEAST_FREE: u64 = 24 << 20;
+
+/// One page in so many stays in use at least; else nothing would be scattered.
+const LONGEST_RUN: u64 = 8;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -39,18 +43,22 @@ pub(crate) fn fill(args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// Leaves so much memory free, in single pages.
+/// Leaves so much memory free, in single pages; more than half of it in runs of a few pages, each
+/// between two pages that are in use.
 pub(crate) fn fragment(args: &Args) -> Result<()> {
     let free = available()?;
     let pages = free.saturating_sub(LEAST_FREE) / PAGE;
     let holes = (args.leave_free << 20) / PAGE;
-    if holes > pages / 2 {
-        bail!("only {} MiB can be left free in single pages", (pages / 2 * PAGE) >> 20);
+    let stride = pages.checked_div(pages.saturating_sub(holes)).unwrap_or(u64::MAX) + 1;
+    if stride > LONGEST_RUN {
+        bail!("only {} MiB can be left free in short runs", ((pages * PAGE) >> 20) * 7 / 8);
     }
     let file = write(args, pages)?;
-    for index in 0..holes {
+    let punched =
+        (0..pages).filter(|index| index % stride.max(2) != 0).take(usize::try_from(holes)?);
+    for index in punched {
         let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
-        fallocate(&file, flags, 2 * index * PAGE, PAGE).context("punch a hole")?;
+        fallocate(&file, flags, index * PAGE, PAGE).context("punch a hole")?;
     }
     println!("{}", json!({ "ballast_pages": pages, "holes": holes, "free_before": free }));
     Ok(())

@@ -21,6 +21,7 @@ mod frames;
 mod jobs;
 mod killat;
 mod memcached;
+mod memcpy;
 mod mktree;
 mod modules;
 mod pattern;
@@ -52,6 +53,8 @@ enum Verb {
     Fragment(ballast::Args),
     /// Fill memory of some kind with a pattern, or look whether it is there
     Pattern(pattern::Args),
+    /// Copy memory for a while, and say how quickly; prints JSON
+    Memcpy(memcpy::Args),
     /// Run a program and kill it at a system call; exit status 9 where it was, else its own
     Killat(killat::Args),
     /// Fill a memcached or check it; prints JSON
@@ -70,6 +73,7 @@ fn main() -> anyhow::Result<()> {
         Verb::Fill(args) => ballast::fill(&args),
         Verb::Fragment(args) => ballast::fragment(&args),
         Verb::Pattern(args) => pattern::run(&args),
+        Verb::Memcpy(args) => memcpy::run(&args),
         Verb::Killat(args) => killat::run(&args),
         Verb::Mc(args) => memcached::run(&args),
     }

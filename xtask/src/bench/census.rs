@@ -1,9 +1,10 @@
-//! Hold and census of one file on tmpfs, in one thread, by the code that `pkram kexec` runs.
+//! Hold and census of one file on tmpfs, by the code that `pkram kexec` runs.
 //!
 //! PKRAM published 86 ns a page, on other hardware and in the kernel, where no page tables need to
 //! be filled. How quick this machine is says the time that it takes to fill the file.
 
 use std::io::Write as _;
+use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use pkram::census::{Manner, hold};
@@ -27,16 +28,12 @@ pub(super) fn measure() -> Result<Vec<Figure>> {
     let fill = || (0..BYTES >> 20).try_for_each(|_| file.write_all(&piece));
     let (filled, fill_seconds) = timed(fill);
     filled.with_context(|| format!("fill a file in {TMPFS}"))?;
-    let spec = SourceSpec {
-        name: "bench".into(),
-        what: What::Path(file.path().to_owned()),
-        in_place: false,
-    };
     let mut save = Save::new();
-    add(&mut save, &[spec])?;
+    let what = What::Path(file.path().to_owned());
+    add(&mut save, &[SourceSpec { name: "bench".into(), what, in_place: false }])?;
 
-    let (held, hold_seconds) =
-        timed(|| hold(&save, Manner { threads: 1, no_pins: false }, &Silent));
+    let take = |threads| hold(&save, Manner { threads, no_pins: false }, &Silent);
+    let (held, hold_seconds) = timed(|| take(1));
     let (held, census) = held?;
     let pages = census.pages();
     ensure!(pages == BYTES / PAGE, "{pages} pages of {} are held", BYTES / PAGE);
@@ -46,33 +43,43 @@ pub(super) fn measure() -> Result<Vec<Figure>> {
     ensure!(change.is_none(), "the file changed while it was held: {change:?}");
     drop(held);
 
-    let size = "4 KiB page of a 2 GiB file on tmpfs, 1 thread";
+    let start = Instant::now();
+    let both = take(2)?;
+    let two_seconds = start.elapsed().as_secs_f64();
+    drop(both);
+
+    let size = "4 KiB page of a 2 GiB file on tmpfs";
     let each = |seconds: f64| seconds * 1e9 / (BYTES / PAGE) as f64;
-    Ok(vec![
-        Figure::new(
-            "census.hold",
+    let rows = [
+        (
+            "hold",
             each(hold_seconds),
-            "ns/page",
-            format!("map, pin (io_uring) and read the frame of each {size}; PKRAM published 86 ns"),
+            format!(
+                "pin (io_uring) and read the frame of each {size}, 1 thread; PKRAM published 86 ns"
+            ),
         ),
-        Figure::new(
-            "census.pin",
+        (
+            "pin",
             each(hold_seconds - look_seconds),
-            "ns/page",
-            "of it the pins: the difference to the last look",
+            "of it the pins: the difference to the last look".into(),
         ),
-        Figure::new(
-            "census.last-look",
+        (
+            "last-look",
             each(look_seconds),
-            "ns/page",
-            format!("map and read the frame of each {size}, without pins: the last look"),
+            format!("map and read the frame of each {size}, 1 thread, without pins: the last look"),
         ),
-        Figure::new(
-            "census.fill",
-            each(fill_seconds),
-            "ns/page",
-            "for comparison, to write each page once before",
+        (
+            "hold-2",
+            each(two_seconds),
+            format!("as census.hold, 2 threads, time that passes; each {size}"),
         ),
-        Figure::new("census.extents", census.extents() as f64, "extents", "that the file lies in"),
-    ])
+        ("fill", each(fill_seconds), "for comparison, to write each page once before".into()),
+    ];
+    let row = |(name, value, about): (&str, f64, String)| {
+        Figure::new(&format!("census.{name}"), value, "ns/page", about)
+    };
+    let mut figures: Vec<_> = rows.into_iter().map(row).collect();
+    let extents = census.extents() as f64;
+    figures.push(Figure::new("census.extents", extents, "extents", "that the file lies in"));
+    Ok(figures)
 }

@@ -7,12 +7,16 @@
 //! | `compose-files`, `compose-large` | region filesystems for synthetic trees | here, in a process of its own |
 //! | `plan` | spans and moves for synthetic hosts | here, in a process of its own each |
 //! | `kexec` | blackout and load time beside kexec-tools' | in a virtual machine |
+//! | `kexec-huge`, `kexec-scattered` | blackout with three quarters of memory kept | in a virtual machine |
+//! | `mount` | from the mount command to the first byte | in a virtual machine |
+//! | `restore` | copying back, beside `memcpy` | in a virtual machine |
 //!
 //! Every group is measured several times over; a row shows the median. Native figures are processor
 //! time of one thread, those of the virtual machine are time that passes. Nothing of this machine is
 //! changed: what is held is a file of the benchmark's own, and only the virtual machine's kernel
 //! is replaced.
 
+mod arrival;
 mod blackout;
 mod census;
 mod compose;
@@ -72,6 +76,10 @@ enum Group {
     ComposeLarge,
     Plan,
     Kexec,
+    KexecHuge,
+    KexecScattered,
+    Mount,
+    Restore,
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
@@ -124,13 +132,19 @@ fn run_optimised() -> Result<()> {
 fn measure(group: Group, quick: bool) -> Result<Vec<Row>> {
     let name = group.name();
     let runs = |most| if quick { 1 } else { most };
-    match group {
-        Group::Kexec => {}
+    let measure: fn(&Testbed) -> Result<Vec<Figure>> = match group {
+        Group::Kexec => blackout::measure,
+        Group::KexecHuge => |bed| blackout::much(bed, blackout::HUGE),
+        Group::KexecScattered => |bed| blackout::much(bed, blackout::SCATTERED),
+        Group::Mount => arrival::mount,
+        Group::Restore => arrival::restore,
         Group::Plan => return plans(&name, runs(NATIVE_RUNS)),
-        _ => return figure::repeat(&name, runs(NATIVE_RUNS), || once::in_child(&name, &[])),
-    }
+        Group::Census | Group::Copy | Group::ComposeFiles | Group::ComposeLarge => {
+            return figure::repeat(&name, runs(NATIVE_RUNS), || once::in_child(&name, &[]));
+        }
+    };
     let bed = Testbed::prepare(false, &|step| eprintln!("testbed: {step}"))?;
-    figure::repeat(&name, runs(VM_RUNS), || blackout::measure(&bed))
+    figure::repeat(&name, runs(VM_RUNS), || measure(&bed))
 }
 
 /// One row for each figure of each synthetic host, then how they grow.

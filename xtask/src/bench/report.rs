@@ -18,8 +18,8 @@ const METHOD: &str = "\
   each run in a process of its own.
 - `copy` is the mover's instruction (`rep movsq`) on this machine's memory, beside the C library's
   `memcpy`; the mover itself cannot run under an operating system.
-- `kexec` runs in virtual machines, on the host's clock. Both ways start from the same system with
-  half of memory in a file on tmpfs, loaded beforehand. The blackout begins with the order to jump
+- `kexec`, `mount` and `restore` run in virtual machines, on the host's clock. Both ways of `kexec` start
+  from the same system with a file in half of memory, or in three quarters of it, loaded beforehand. The blackout begins with the order to jump
   (`pkram exec`, `kexec -e`), the last thing that the old system does for anyone, and ends when the
   next one's first program answers; for pkram only when the file is mounted again. The file is
   compared afterwards, and plain kexec has lost it.
