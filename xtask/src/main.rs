@@ -4,7 +4,10 @@
 
 mod bench;
 mod demo;
+mod guest;
+mod machines;
 mod man;
+mod page;
 mod soak;
 mod test;
 
@@ -23,6 +26,8 @@ enum Verb {
     Bench(bench::Args),
     /// Watch a real memcached's memory survive the replacement of the kernel under it
     Demo(demo::Args),
+    /// Ask `pkram check` on many machines, and see whether it was right
+    Machines(machines::Args),
     /// Write the man page, docs/man/pkram.8, anew
     Man,
     /// Replace the kernel many times over, adding and releasing regions, and count every byte
@@ -35,6 +40,7 @@ fn main() -> anyhow::Result<()> {
     match Cli::parse().verb {
         Verb::Bench(args) => bench::run(&args),
         Verb::Demo(args) => demo::run(&args),
+        Verb::Machines(args) => machines::run(&args),
         Verb::Man => man::run(),
         Verb::Soak(args) => soak::run(&args),
         Verb::Test(args) => test::run(&args),

@@ -39,3 +39,14 @@ fn five_kexecs_in_a_row_lose_nothing() {
     assert!(steps[4]["released"].as_u64() > Some(0), "{report}");
     assert!(steps.iter().all(|step| step["checked"].as_u64() > Some(1 << 20)), "{report}");
 }
+
+/// The short form of all machines: one that check passes, and one that it refuses.
+#[test]
+fn check_is_right_about_machines() {
+    let Some(report) = said_by(&["machines", "--json", "4", "36"]) else { return };
+    let machines = report["machines"].as_array().expect("machines");
+    assert_eq!(machines.len(), 2, "{report}");
+    assert!(machines.iter().all(|machine| machine["right"] == true), "{report}");
+    assert_eq!(machines[0]["said"], "yes", "{report}");
+    assert_ne!(machines[1]["said"], "yes", "{report}");
+}

@@ -1,13 +1,10 @@
 //! Every hop as a row: on a terminal, as JSON, and as `docs/soak.md`.
 
-use std::fs;
-use std::path::Path;
-use std::process::Command;
-
-use anyhow::{Context, Result};
-use comfy_table::presets::{ASCII_MARKDOWN, UTF8_FULL_CONDENSED};
+use anyhow::Result;
 use comfy_table::{Cell, CellAlignment, Table};
 use serde::Serialize;
+
+use crate::page::{Page, now};
 
 /// What a reader must know to read the table.
 const METHOD: &str = "\
@@ -67,8 +64,7 @@ pub(super) struct Report {
 
 impl Report {
     pub(super) fn begin(hops: u32, uefi: bool, accelerator: &'static str) -> Result<Self> {
-        let output = Command::new("date").args(["-u", "+%F %R"]).output().context("date")?;
-        let date = String::from_utf8(output.stdout)?.trim().to_owned();
+        let date = now()?;
         let firmware = if uefi { " --uefi" } else { "" };
         let command = format!("cargo xtask soak --hops {hops}{firmware}");
         Ok(Self { version: 1, date, command, accelerator, steps: Vec::new() })
@@ -76,25 +72,22 @@ impl Report {
 
     /// For a terminal.
     pub(super) fn text(&self) -> String {
-        let mut table = self.table();
-        table.load_style(UTF8_FULL_CONDENSED);
-        format!("{}\n{table}", self.summary())
+        self.page().text()
     }
 
     /// Writes `docs/soak.md`.
     pub(super) fn save(&self) -> Result<()> {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/soak.md");
-        fs::write(&path, self.page()).with_context(|| format!("write {}", path.display()))
+        self.page().save("soak.md")
     }
 
-    fn page(&self) -> String {
-        let mut table = self.table();
-        table.load_style(ASCII_MARKDOWN);
-        format!(
-            "# Many kexecs in a row\n\nWritten by `{} --save`; do not edit.\n\n{METHOD}\n{}\n\n{table}\n",
-            self.command,
-            self.summary()
-        )
+    fn page(&self) -> Page<'static> {
+        Page {
+            title: "Many kexecs in a row",
+            command: self.command.clone(),
+            method: METHOD,
+            summary: self.summary(),
+            table: self.table(),
+        }
     }
 
     fn summary(&self) -> String {

@@ -1,7 +1,7 @@
 //! One hop after the other, and what must hold after each.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use physmem::{E820Type, MemoryMap, PhysRange, RangeSet, parse_iomem};
@@ -9,6 +9,7 @@ use serde_json::Value;
 use testbed::{APPEND, GUEST_INITRD, Testbed, Vm};
 
 use super::report::Step;
+use crate::guest::{LIMIT, digest, meminfo, memory_map};
 
 const MEMORY_MIB: u32 = 1024;
 
@@ -17,9 +18,6 @@ const REGIONS: usize = 4;
 
 /// Kernels that follow each other; the machine boots with the last.
 const KERNELS: [&str; 3] = ["6.12", "7.3", "6.1"];
-
-/// Slow machines translate every instruction.
-const LIMIT: Duration = Duration::from_secs(300);
 
 /// One kernel's own needs differ a little from boot to boot, with the place that it lies in.
 const MEM_TOTAL_SPREAD: u64 = 1 << 20;
@@ -50,7 +48,7 @@ impl<'a> Soak<'a> {
         let kernel = bed.kernel(KERNELS[KERNELS.len() - 1])?;
         let mut vm = bed.vm("soak", kernel).memory_mib(MEMORY_MIB).uefi(uefi).boot()?;
         let map = memory_map(&mut vm)?;
-        let first = BTreeMap::from([(vm.hello().release.clone(), mem_total(&mut vm)?)]);
+        let first = BTreeMap::from([(vm.hello().release.clone(), meminfo(&mut vm, "MemTotal")?)]);
         let (memory, entries) = (used(&mut vm, &map)?, map.entries().len());
         Ok(Self { bed, vm, hop: 0, kept: Vec::new(), memory, entries, first })
     }
@@ -79,10 +77,10 @@ impl<'a> Soak<'a> {
         let index = if self.hop.is_multiple_of(2) { 0 } else { self.kept.len() - 2 };
         let kept = self.kept.remove(index);
         let uuid = listed(&mut self.vm, &kept.name)?.uuid;
-        let before = mem_total(&mut self.vm)?;
+        let before = meminfo(&mut self.vm, "MemTotal")?;
         let answer: Value = self.vm.exec(["pkram", "release", "--json", &uuid])?.json()?;
         let returned = answer["returned"].as_u64().context("no figure")?;
-        let after = mem_total(&mut self.vm)?;
+        let after = meminfo(&mut self.vm, "MemTotal")?;
         ensure!(after == before + returned, "{before} became {after}, not {returned} more");
         Ok(returned + answer["left"].as_u64().context("no figure")?)
     }
@@ -109,7 +107,7 @@ impl<'a> Soak<'a> {
         // A span in the middle of RAM makes one entry three.
         let most = self.entries + 2 * pieces;
         ensure!(entries <= most, "{entries} entries for {pieces} spans:\n{map}");
-        let total = mem_total(&mut self.vm)?;
+        let total = meminfo(&mut self.vm, "MemTotal")?;
         let release = self.vm.hello().release.clone();
         let first = *self.first.entry(release.clone()).or_insert(total + spans);
         let lost = first.abs_diff(total + spans);
@@ -196,15 +194,6 @@ fn listed(vm: &mut Vm, name: &str) -> Result<Listed> {
     Ok(Listed { uuid, kernels, bytes: region["bytes"].as_u64().context("no size")? })
 }
 
-fn digest(vm: &mut Vm, dir: &str) -> Result<String> {
-    vm.program(["guest", "digest", dir]).limit(LIMIT).run()
-}
-
-fn mem_total(vm: &mut Vm) -> Result<u64> {
-    let kib = vm.sh("sed -n 's/^MemTotal: *\\([0-9]*\\) kB/\\1/p' /proc/meminfo")?;
-    Ok(kib.trim().parse::<u64>().with_context(|| format!("MemTotal: {kib}"))? * 1024)
-}
-
 /// The RAM of a map that the kernel uses; under EFI it keeps some to itself, with tables that the
 /// next kernel reads again. The first MiB has rules of its own.
 fn used(vm: &mut Vm, map: &MemoryMap) -> Result<RangeSet> {
@@ -212,11 +201,4 @@ fn used(vm: &mut Vm, map: &MemoryMap) -> Result<RangeSet> {
     let used = parse_iomem(&iomem)?.into_iter().filter(|r| r.name == "System RAM");
     let used: RangeSet = used.map(|r| r.range).chain([PhysRange::new(0, 1 << 20)?]).collect();
     Ok(map.ram().intersect(&used))
-}
-
-fn memory_map(vm: &mut Vm) -> Result<MemoryMap> {
-    let text = vm.sh("for e in /sys/firmware/memmap/*; do cat $e/start $e/end $e/type; done")?;
-    let lines: Vec<_> = text.lines().collect();
-    let entries = lines.as_chunks().0.iter().map(|&[start, end, kind]| (start, end, kind));
-    Ok(MemoryMap::from_firmware(entries)?)
 }
