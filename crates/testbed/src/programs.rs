@@ -44,6 +44,10 @@ pub(crate) fn build(folder: &Path, progress: &dyn Fn(&str)) -> Result<Programs> 
         .args(packages.iter().flat_map(|package| ["-p", package]))
         .arg("--config")
         .arg(format!("target.{TARGET}.rustflags=['-Ctarget-feature=+crt-static']"))
+        // Every machine carries them through every kexec, and with debug information they are most
+        // of what it carries.
+        .args(["--config", "profile.release.debug=false"])
+        .args(["--config", "profile.release.strip='debuginfo'"])
         .arg("--target-dir")
         .arg(folder)
         .current_dir(workspace()?);

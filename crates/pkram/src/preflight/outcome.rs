@@ -22,15 +22,16 @@ pub(super) fn findings(prepared: &Prepared) -> Vec<Finding> {
 }
 
 fn ram(figures: &PlanFigures, costs: &Costs) -> Finding {
-    let Costs { kernel, initrd, struct_pages, crashkernel, swiotlb } = *costs;
+    let Costs { kernel, initrd, struct_pages, crashkernel, swiotlb, watermarks } = *costs;
     let free = figures.ram_left.saturating_sub(costs.total());
     let reason = format!(
-        "{} MiB of RAM: about {} for the kernel, {} for the initrd, {} for struct pages, \
-         {} for swiotlb, {} for crashkernel=, and {} for programs",
+        "{} MiB of RAM: about {} for the kernel, {} for the initrd, {} for struct pages, {} kept \
+         free, {} for swiotlb, {} for crashkernel=, and {} for programs",
         figures.ram_left / MIB,
         kernel / MIB,
         initrd / MIB,
         struct_pages.div_ceil(MIB),
+        watermarks / MIB,
         swiotlb / MIB,
         crashkernel / MIB,
         free / MIB,

@@ -15,11 +15,18 @@ const STRUCT_PAGE: u64 = 64;
 /// (`arch/x86/kernel/pci-dma.c: pci_swiotlb_detect()`).
 const SWIOTLB: u64 = 64 << 20;
 
-/// Watermarks, per-processor areas, slabs and page tables of a system that has just booted, beside
-/// the kernel's own image: so much, and one byte in so many. An upper bound of what was seen on
+/// Hash tables, slabs, page tables and per-processor areas of a system that has just booted, beside the
+/// kernel's own image: so much, and one byte in so many of its RAM. An upper bound of what was seen on
 /// machines of 0.6 to 4.6 GiB (`cargo xtask machines`).
-const SYSTEM: u64 = 24 << 20;
-const SYSTEM_SHARE: u64 = 64;
+const SYSTEM: u64 = 32 << 20;
+const SYSTEM_SHARE: u64 = 40;
+
+/// What a kernel with transparent huge pages keeps free in each of its zones, unless it is more than
+/// a twentieth of RAM (`mm/khugepaged.c: set_recommended_min_free_kbytes()`, 11 page blocks of 2
+/// MiB); programs get what lies above the high watermark, half as much again
+/// (`mm/page_alloc.c: __setup_per_zone_wmarks()`).
+const ZONE_FREE: u64 = 11 * (2 << 20);
+const MOST_FREE: u64 = 20;
 
 /// What of the next kernel's RAM is taken before any program runs, in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -34,27 +41,33 @@ pub struct Costs {
     pub crashkernel: u64,
     /// Bounce buffers.
     pub swiotlb: u64,
+    /// What the kernel keeps free for itself.
+    pub watermarks: u64,
 }
 
 impl Costs {
     /// In a memory map, that of the next kernel.
     pub(super) fn of(next: &NextKernel, kernel: &BzImage<'_>, map: &MemoryMap) -> Self {
         let memory = map.ram().union(&map.of_type(E820Type::Pram));
-        let (end, ram) = (memory.iter().last().map_or(0, |range| range.end()), map.ram().bytes());
+        let ram = map.ram().bytes();
+        let is_high = memory.iter().last().is_some_and(|range| range.end() > FOUR_GIB);
+        // DMA, DMA32, and above 4 GiB Normal.
+        let zones = if is_high { 3 } else { 2 };
         Self {
             kernel: kernel.init_size() + SYSTEM + ram / SYSTEM_SHARE,
             initrd: next.initrd_unpacked(),
             struct_pages: memory.bytes() / PAGE_SIZE * STRUCT_PAGE,
             crashkernel: crashkernel(&next.cmdline, ram),
-            swiotlb: if end > FOUR_GIB { SWIOTLB } else { 0 },
+            swiotlb: if is_high { SWIOTLB } else { 0 },
+            watermarks: (zones * ZONE_FREE).min(ram / MOST_FREE) * 3 / 2,
         }
     }
 
     /// All of it.
     #[must_use]
     pub fn total(&self) -> u64 {
-        let Self { kernel, initrd, struct_pages, crashkernel, swiotlb } = self;
-        kernel + initrd + struct_pages + crashkernel + swiotlb
+        let Self { kernel, initrd, struct_pages, crashkernel, swiotlb, watermarks } = self;
+        kernel + initrd + struct_pages + crashkernel + swiotlb + watermarks
     }
 }
 
@@ -68,9 +81,8 @@ const PROGRAMS_SHARE: u64 = 256;
 /// of memory. `map` is the memory map that the next kernel would get if nothing were kept.
 pub(super) fn default_reserve(next: &NextKernel, kernel: &BzImage<'_>, map: &MemoryMap) -> u64 {
     let ram = map.ram().bytes();
-    let all = Costs::of(next, kernel, map);
-    // What grows with the RAM that is left counts for that alone.
-    let fixed = all.total() - ram / SYSTEM_SHARE;
+    // What grows with the RAM that is left counts for that alone; with the watermarks at their most.
+    let fixed = Costs::of(next, kernel, map).total() - ram / SYSTEM_SHARE;
     let programs = (PROGRAMS + ram / PROGRAMS_SHARE).max(next.initrd_len());
     let share = (fixed + programs) / (SYSTEM_SHARE - 1);
     (fixed + programs + share).min(ram / 2)
