@@ -13,8 +13,8 @@ const MIB: u64 = 1 << 20;
 /// What programs need at least, in bytes: below that a system hardly gets to its first shell.
 const PROGRAMS: u64 = 64 * MIB;
 
-/// How much is copied to learn how fast this machine copies; more than caches hold.
-const SAMPLE: usize = 32 << 20;
+/// How much is copied to learn how fast this machine copies: little, because memory may be full.
+const SAMPLE: usize = 4 << 20;
 
 pub(super) fn findings(prepared: &Prepared) -> Vec<Finding> {
     let figures = &prepared.manifest.plan;

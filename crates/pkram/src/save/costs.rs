@@ -18,7 +18,7 @@ const SWIOTLB: u64 = 64 << 20;
 /// Hash tables, slabs, page tables and per-processor areas of a system that has just booted, beside the
 /// kernel's own image: so much, and one byte in so many of its RAM. An upper bound of what was seen on
 /// machines of 0.6 to 4.6 GiB (`cargo xtask machines`).
-const SYSTEM: u64 = 32 << 20;
+const SYSTEM: u64 = 40 << 20;
 const SYSTEM_SHARE: u64 = 40;
 
 /// What a kernel with transparent huge pages keeps free in each of its zones, unless it is more than
