@@ -22,6 +22,7 @@ Where check refuses, the same is tried by force, and check was right if
 - for want of memory (`--reserve-ram` lowered): there is no plan at all, or the next kernel does not come up, or
   it comes up with less for programs than check is to leave them, 192 MiB and 1/256 of RAM, or at most 48 MiB
   more (what check counts for the kernel's own is an upper bound);
+- for want of free memory in the old kernel: what is to be staged there, and 32 MiB, are not available;
 - for huge pages that would have to move: with `--move-huge` they do, and all of the above holds;
 - for a word on the command line (`--force`): the next kernel does not come up, or has no region, or less
   memory than RAM and region together;

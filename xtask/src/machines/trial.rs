@@ -26,6 +26,9 @@ const MARGIN: u64 = 48 * MIB;
 /// what planning leaves between them.
 const PARTS: u64 = 256 * MIB;
 
+/// How the refusal begins where memory is full.
+const STAGING: &str = "cannot stage ";
+
 /// Tries the machine.
 pub(super) fn row(bed: &Testbed, machine: &Machine) -> Row {
     let start = Instant::now();
@@ -170,17 +173,13 @@ impl Trial<'_> {
 
     /// Refused for want of memory.
     fn short(&mut self, reason: &str) -> Result<String> {
-        let all = memory_map(&mut self.vm)?.ram().bytes();
-        if let Some(rest) = reason.strip_prefix("cannot stage ") {
-            let need = rest.split(' ').next().and_then(|n| n.parse::<u64>().ok());
-            let need = need.with_context(|| format!("no number in: {reason}"))?;
-            let available = meminfo(&mut self.vm, "MemAvailable")?;
-            // The old kernel lives in this memory while all is staged.
-            ensure!(available < need + 32 * MIB, "{available} bytes are available");
-            return Ok(format!("{} of {} MiB are free to stage", available / MIB, need / MIB));
+        if reason.starts_with(STAGING) {
+            return self.full(reason);
         }
+        let all = memory_map(&mut self.vm)?.ram().bytes();
         let little = ["--reserve-ram", "1M"];
         match self.check(&little)? {
+            Answer::No { reason, .. } if reason.starts_with(STAGING) => self.full(&reason),
             Answer::No { reason, .. } => {
                 let kept = self.kept.bytes;
                 ensure!(kept + PARTS > all, "no plan for {kept} of {all} bytes: {reason}");
@@ -196,6 +195,16 @@ impl Trial<'_> {
                 }
             },
         }
+    }
+
+    /// Refused because there is no room in the old kernel for what the next one starts with.
+    fn full(&mut self, reason: &str) -> Result<String> {
+        let need = reason[STAGING.len()..].split(' ').next().and_then(|n| n.parse::<u64>().ok());
+        let need = need.with_context(|| format!("no number in: {reason}"))?;
+        let available = meminfo(&mut self.vm, "MemAvailable")?;
+        // The old kernel lives in this memory while all is staged.
+        ensure!(available < need + 32 * MIB, "{available} bytes are available");
+        Ok(format!("{} MiB are free, {} are to be staged there", available / MIB, need / MIB))
     }
 
     /// Refused because huge pages would have to move: so they do, if they may.
