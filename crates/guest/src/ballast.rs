@@ -82,7 +82,7 @@ fn write(args: &Args, pages: u64) -> Result<File> {
 }
 
 /// Bytes that programs could still get, by the kernel's own estimate.
-fn available() -> Result<u64> {
+pub(crate) fn available() -> Result<u64> {
     let text = fs::read_to_string("/proc/meminfo")?;
     let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
     let kib = line.and_then(|line| line.trim().strip_suffix(" kB")).context("no MemAvailable")?;

@@ -10,6 +10,8 @@
 //! | `guest pattern` | memory of all kinds with known content |
 //! | `guest killat` | kills a program at one of its system calls |
 //! | `guest mc` | fills a memcached and checks it |
+//! | `guest qmp` | gives a command to a QEMU inside the test machine |
+//! | `/init inner` (PID 1) | the workload of a virtual machine inside the test machine |
 
 #![deny(unsafe_code)]
 
@@ -18,6 +20,7 @@ mod ballast;
 mod boot;
 mod digest;
 mod frames;
+mod inner;
 mod jobs;
 mod killat;
 mod memcached;
@@ -25,6 +28,7 @@ mod memcpy;
 mod mktree;
 mod modules;
 mod pattern;
+mod qmp;
 mod rng;
 mod sys;
 
@@ -59,10 +63,15 @@ enum Verb {
     Killat(killat::Args),
     /// Fill a memcached or check it; prints JSON
     Mc(memcached::Args),
+    /// Give a command to a QEMU in this machine; prints the value that it returns
+    Qmp(qmp::Args),
+    /// Be PID 1 of a virtual machine inside the test machine
+    Inner,
 }
 
 fn main() -> anyhow::Result<()> {
-    if std::process::id() == 1 {
+    // The kernel hands on what follows `--` on its command line.
+    if std::process::id() == 1 && std::env::args().len() == 1 {
         return boot::run();
     }
     match Cli::parse().verb {
@@ -76,5 +85,7 @@ fn main() -> anyhow::Result<()> {
         Verb::Memcpy(args) => memcpy::run(&args),
         Verb::Killat(args) => killat::run(&args),
         Verb::Mc(args) => memcached::run(&args),
+        Verb::Qmp(args) => qmp::run(&args),
+        Verb::Inner => inner::run(),
     }
 }
