@@ -73,7 +73,7 @@ impl Apt {
     }
 
     /// Downloads these packages and everything that they depend on into `folder`.
-    pub(crate) fn download_closure(&self, packages: &[&str], folder: &Path) -> Result<()> {
+    pub(crate) fn download_closure(&self, packages: &[String], folder: &Path) -> Result<()> {
         fs::create_dir_all(folder.join("partial"))?;
         run(self
             .tool("apt-get")

@@ -42,6 +42,30 @@ const ROOT_PACKAGES: [&str; 14] = [
     "util-linux",
 ];
 
+/// QEMU, for guests of guests. Of its common package, which brings sound and screens with it, one
+/// file is wanted, and of its network boot nothing; so only what else it depends on comes along.
+const QEMU: &str = "qemu-system-x86";
+const QEMU_COMMON: &str = "qemu-system-common";
+const QEMU_NETBOOT: &str = "ipxe-qemu";
+
+/// What no guest reads, below `/usr`.
+const UNREAD: [&str; 6] = [
+    "share/doc",
+    "share/man",
+    "share/locale",
+    "share/icons",
+    "share/bash-completion",
+    "lib/x86_64-linux-gnu/gconv",
+];
+
+/// Folders below `/usr` of which guests read only these files: what a QEMU in a guest needs for a
+/// PC without a screen.
+const READ: [(&str, &[&str]); 3] = [
+    ("share/qemu", &["kvmvapic.bin", "linuxboot_dma.bin"]),
+    ("share/seabios", &["bios-256k.bin"]),
+    ("lib/x86_64-linux-gnu/qemu", &["accel-tcg-x86_64.so"]),
+];
+
 /// A stock kernel.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Kernel {
@@ -65,7 +89,7 @@ pub(crate) struct Artifacts {
 
 #[derive(Serialize, Deserialize)]
 struct Manifest {
-    /// [`ROOT_PACKAGES`] when this was fetched.
+    /// [`programs`] when this was fetched.
     programs: Vec<String>,
     kernels: Vec<Kernel>,
     digests: Digests,
@@ -89,7 +113,7 @@ impl Artifacts {
         let _lock = lock(&folder)?;
         let path = folder.join("manifest.json");
         let known = if refresh { None } else { Manifest::read(&path) };
-        let manifest = match known.filter(|manifest| manifest.programs == ROOT_PACKAGES) {
+        let manifest = match known.filter(|manifest| manifest.programs == programs()) {
             Some(manifest) => manifest,
             None => {
                 let manifest = fetch(&folder, progress).context("fetch kernels and programs")?;
@@ -142,11 +166,19 @@ fn cache_folder() -> Result<PathBuf> {
     Ok(base.join("pkram"))
 }
 
+fn programs() -> Vec<String> {
+    ROOT_PACKAGES.into_iter().chain([QEMU]).map(str::to_owned).collect()
+}
+
 fn fetch(folder: &Path, progress: &dyn Fn(&str)) -> Result<Manifest> {
     progress(&format!("fetching programs from {ROOT_SUITE}"));
     let debs = fresh_folder(&folder.join("debs/root"))?;
     let apt = Apt::open(&folder.join("apt").join(ROOT_SUITE), ROOT_SUITE)?;
-    apt.download_closure(&ROOT_PACKAGES, &debs)?;
+    let mut needs = apt.depends(QEMU)?;
+    needs.retain(|name| ![QEMU_COMMON, QEMU_NETBOOT].contains(&name.as_str()));
+    needs.extend(ROOT_PACKAGES.map(str::to_owned));
+    apt.download_closure(&needs, &debs)?;
+    apt.download(&[QEMU, QEMU_COMMON].map(str::to_owned), &debs)?;
     let root = unpack(&debs, &folder.join("trees/root"))?;
     prune(&root)?;
 
@@ -165,8 +197,7 @@ fn fetch(folder: &Path, progress: &dyn Fn(&str)) -> Result<Manifest> {
     paths.extend(kernels.iter().flat_map(|k| [folder.join(&k.image), folder.join(&k.config)]));
     let relative: Vec<_> =
         paths.iter().map(|path| path.strip_prefix(folder)).collect::<Result<_, _>>()?;
-    let programs = ROOT_PACKAGES.map(str::to_owned).to_vec();
-    Ok(Manifest { programs, kernels, digests: sha256::digests(folder, &relative)? })
+    Ok(Manifest { programs: programs(), kernels, digests: sha256::digests(folder, &relative)? })
 }
 
 /// Runs the fetched `depmod` over a tree; this machine need not have one.
@@ -185,11 +216,19 @@ pub(crate) fn depmod(root: &Path, tree: &Path, release: &str) -> Result<()> {
 
 /// Drops what no guest reads, for a smaller disk.
 fn prune(root: &Path) -> Result<()> {
-    for folder in ["share/doc", "share/man", "share/locale", "lib/x86_64-linux-gnu/gconv"] {
+    for folder in UNREAD {
         let folder = root.join("usr").join(folder);
         if folder.exists() {
             fs::remove_dir_all(&folder).with_context(|| format!("remove {}", folder.display()))?;
         }
+    }
+    for (folder, read) in READ {
+        let folder = root.join("usr").join(folder);
+        run(Command::new("find")
+            .arg(&folder)
+            .args(["-mindepth", "1", "-not", "-type", "d"])
+            .args(read.iter().flat_map(|name| ["-not", "-name", name]))
+            .arg("-delete"))?;
     }
     Ok(())
 }

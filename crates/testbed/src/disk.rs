@@ -1,8 +1,9 @@
 //! The artifacts disk: a read-only ext4 image that every guest mounts.
 //!
 //! ```text
-//! /usr               Debian's programs: kexec, memcached, e2fsck, modprobe, sh, …
-//! /boot/vmlinuz-RELEASE  /boot/config-RELEASE  /boot/initrd.img
+//! /usr               Debian's programs: kexec, memcached, e2fsck, modprobe, sh, qemu-system-x86_64, …
+//! /boot/vmlinuz-RELEASE  /boot/config-RELEASE  /boot/initrd.img  /boot/inner.img
+//! /lib/modules       what guests load on demand
 //! ```
 
 use std::fs;
@@ -17,13 +18,19 @@ use crate::run::run;
 /// Room for ext4's own blocks beside the files, in KiB.
 const SPARE_KIB: u64 = 32 * 1024;
 
-/// Makes the image at `path`.
-pub(crate) fn write(path: &Path, artifacts: &Artifacts, initrd: &Path) -> Result<()> {
+/// Makes the image at `path`: `initrds` go to `/boot`, `modules` is a folder that holds
+/// `lib/modules`.
+pub(crate) fn write(
+    path: &Path,
+    artifacts: &Artifacts,
+    initrds: &[&Path],
+    modules: &Path,
+) -> Result<()> {
     let parent = path.parent().context("an image without a folder")?;
     let stage = tempfile::tempdir_in(parent)?;
     run(Command::new("cp")
         .args(["-a", "--reflink=auto"])
-        .arg(artifacts.root().join("usr"))
+        .args([artifacts.root().join("usr"), modules.join("lib")])
         .arg(stage.path()))?;
     let shell = stage.path().join("usr/bin/sh");
     if !shell.exists() {
@@ -36,7 +43,9 @@ pub(crate) fn write(path: &Path, artifacts: &Artifacts, initrd: &Path) -> Result
         fs::copy(&kernel.image, boot.join(format!("vmlinuz-{}", kernel.release)))?;
         fs::copy(&kernel.config, boot.join(format!("config-{}", kernel.release)))?;
     }
-    fs::copy(initrd, boot.join("initrd.img"))?;
+    for initrd in initrds {
+        fs::copy(initrd, boot.join(initrd.file_name().context("an initrd without a name")?))?;
+    }
 
     let used = run(Command::new("du").args(["-sk", "--apparent-size"]).arg(stage.path()))?;
     let used: u64 = used.split_whitespace().next().context("du's output")?.parse()?;

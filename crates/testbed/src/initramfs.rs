@@ -53,8 +53,7 @@ const TEXTS: [(&str, &str); 2] = [
 
 /// Writes the archive: `modules` is a folder that holds `lib/modules`.
 pub(crate) fn write(path: &Path, programs: &Programs, modules: &Path) -> Result<()> {
-    let file = File::create(path).with_context(|| format!("create {}", path.display()))?;
-    let mut archive = Archive { out: BufWriter::new(file), inodes: 0 };
+    let mut archive = Archive::create(path)?;
     for folder in FOLDERS {
         archive.folder(folder)?;
     }
@@ -69,7 +68,18 @@ pub(crate) fn write(path: &Path, programs: &Programs, modules: &Path) -> Result<
     archive.program("opt/bin/pkram", &programs.pkram)?;
     archive.program("opt/bin/warm_cache", &programs.warm_cache)?;
     archive.tree("lib/modules", &modules.join("lib/modules"))?;
-    trailer(archive.out)?.flush().with_context(|| format!("write {}", path.display()))
+    archive.finish().with_context(|| format!("write {}", path.display()))
+}
+
+/// Writes the archive of a virtual machine inside a test machine: the guest program, nothing else.
+pub(crate) fn write_inner(path: &Path, programs: &Programs) -> Result<()> {
+    let mut archive = Archive::create(path)?;
+    for folder in ["dev", "proc", "sys"] {
+        archive.folder(folder)?;
+    }
+    archive.console()?;
+    archive.program("init", &programs.guest)?;
+    archive.finish().with_context(|| format!("write {}", path.display()))
 }
 
 /// A cpio archive in the `newc` format (kernel: Documentation/driver-api/early-userspace/
@@ -80,6 +90,15 @@ struct Archive {
 }
 
 impl Archive {
+    fn create(path: &Path) -> Result<Self> {
+        let file = File::create(path).with_context(|| format!("create {}", path.display()))?;
+        Ok(Self { out: BufWriter::new(file), inodes: 0 })
+    }
+
+    fn finish(self) -> std::io::Result<()> {
+        trailer(self.out)?.flush()
+    }
+
     fn entry(&mut self, name: &str, kind: ModeFileType, mode: u32) -> Builder {
         self.inodes += 1;
         Builder::new(name).ino(self.inodes).nlink(1).mode(mode).set_mode_file_type(kind)

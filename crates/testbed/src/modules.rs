@@ -25,12 +25,32 @@ const WELCOME: [&str; 9] = [
     "efivarfs",
 ];
 
+/// These no guest loads by itself: they lie on the artifacts disk, for `modprobe -d /mnt/art`.
+const ON_DEMAND: [&str; 2] = ["kvm_amd", "kvm_intel"];
+
 /// Copies the needed modules, unpacked, from a kernel's tree to `folder` (its
 /// `lib/modules/RELEASE`) and writes the list `load` that the guest follows.
 pub(crate) fn install(tree: &Path, release: &str, folder: &Path) -> Result<()> {
+    let list = copy(tree, release, folder, &WELCOME, &NEEDED)?;
+    fs::write(folder.join("load"), list).context("write the load list")
+}
+
+/// The same with the modules that are loaded on demand, without a list.
+pub(crate) fn install_on_demand(tree: &Path, release: &str, folder: &Path) -> Result<()> {
+    copy(tree, release, folder, &[], &ON_DEMAND).map(drop)
+}
+
+/// Copies modules with what they depend on, and returns their paths in the order of loading.
+fn copy(
+    tree: &Path,
+    release: &str,
+    folder: &Path,
+    welcome: &[&str],
+    needed: &[&str],
+) -> Result<String> {
     let source = tree.join("lib/modules").join(release);
-    let order =
-        load_order(&Inventory::read(&source)?).with_context(|| format!("modules of {release}"))?;
+    let order = load_order(&Inventory::read(&source)?, welcome, needed)
+        .with_context(|| format!("modules of {release}"))?;
     let mut list = String::new();
     for path in &order {
         let plain = path.trim_end_matches(".xz");
@@ -43,7 +63,7 @@ pub(crate) fn install(tree: &Path, release: &str, folder: &Path) -> Result<()> {
     for name in ["modules.builtin", "modules.builtin.modinfo", "modules.order"] {
         fs::copy(source.join(name), folder.join(name)).with_context(|| name.to_owned())?;
     }
-    fs::write(folder.join("load"), list).context("write the load list")
+    Ok(list)
 }
 
 fn copy_unpacked(from: &Path, to: &Path) -> Result<()> {
@@ -92,10 +112,10 @@ fn name(path: &str) -> String {
 }
 
 /// Every wanted module after all that it depends on.
-fn load_order(inventory: &Inventory) -> Result<Vec<String>> {
+fn load_order(inventory: &Inventory, welcome: &[&str], needed: &[&str]) -> Result<Vec<String>> {
     let mut order = Vec::new();
-    let welcome = WELCOME.iter().filter(|name| inventory.loadable.contains_key(**name));
-    for wanted in welcome.chain(&NEEDED) {
+    let welcome = welcome.iter().filter(|name| inventory.loadable.contains_key(**name));
+    for wanted in welcome.chain(needed) {
         let Some((path, needs)) = inventory.loadable.get(*wanted) else {
             if inventory.builtin.iter().any(|name| name == wanted) {
                 continue;
@@ -123,14 +143,15 @@ mod tests {
     fn dependencies_come_first_and_once() {
         let dep = "k/dm-mod.ko.xz:\nk/mbcache.ko.xz:\nk/jbd2.ko.xz: k/crc.ko.xz\nk/crc.ko.xz:\n\
                    k/ext4.ko.xz: k/mbcache.ko.xz k/jbd2.ko.xz k/crc.ko.xz\nk/kmem.ko.xz: k/crc.ko.xz\n";
-        let order = load_order(&Inventory::parse(dep, BUILTIN)).unwrap();
+        let order = load_order(&Inventory::parse(dep, BUILTIN), &WELCOME, &NEEDED).unwrap();
         let expected = ["crc", "kmem", "dm-mod", "jbd2", "mbcache", "ext4"];
         assert_eq!(order, expected.map(|name| format!("k/{name}.ko.xz")));
     }
 
     #[test]
     fn a_kernel_without_a_needed_module_is_refused_by_name() {
-        let error = load_order(&Inventory::parse("", BUILTIN)).unwrap_err().to_string();
+        let error =
+            load_order(&Inventory::parse("", BUILTIN), &WELCOME, &NEEDED).unwrap_err().to_string();
         assert!(error.contains("ext4"), "{error}");
     }
 }

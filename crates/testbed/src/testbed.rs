@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
+use tempfile::TempDir;
 
 use crate::accel::{self, Accel};
 use crate::artifacts::{Artifacts, Kernel, depmod, lock};
@@ -147,16 +148,29 @@ fn images(
     progress("making the initramfs and the artifacts disk");
     forget_old(&all)?;
     fs::create_dir_all(&folder)?;
-    let stage = tempfile::tempdir_in(&folder)?;
+    let at_boot = staged(&folder, artifacts, modules::install)?;
+    initramfs::write(&images.initrd, programs, at_boot.path())?;
+    let inner = folder.join("inner.img");
+    initramfs::write_inner(&inner, programs)?;
+    let on_demand = staged(&folder, artifacts, modules::install_on_demand)?;
+    disk::write(&images.disk, artifacts, &[&images.initrd, &inner], on_demand.path())?;
+    Ok(images)
+}
+
+/// A new folder with `lib/modules` of every kernel, as `install` fills it, ready for `modprobe`.
+fn staged(
+    folder: &Path,
+    artifacts: &Artifacts,
+    install: impl Fn(&Path, &str, &Path) -> Result<()>,
+) -> Result<TempDir> {
+    let stage = tempfile::tempdir_in(folder)?;
     for kernel in &artifacts.kernels {
         let target = stage.path().join("lib/modules").join(&kernel.release);
         fs::create_dir_all(&target)?;
-        modules::install(&artifacts.tree(&kernel.version), &kernel.release, &target)?;
+        install(&artifacts.tree(&kernel.version), &kernel.release, &target)?;
         depmod(&artifacts.root(), stage.path(), &kernel.release)?;
     }
-    initramfs::write(&images.initrd, programs, stage.path())?;
-    disk::write(&images.disk, artifacts, &images.initrd)?;
-    Ok(images)
+    Ok(stage)
 }
 
 /// Removes folders that nobody has written to for [`KEEP`].
