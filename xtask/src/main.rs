@@ -24,7 +24,8 @@ struct Cli {
 enum Verb {
     /// Measure what pkram costs
     Bench(bench::Args),
-    /// Watch a real memcached's memory survive the replacement of the kernel under it
+    /// Watch a real memcached's memory, or with `vm` a running guest, survive the replacement of the
+    /// kernel under it
     Demo(demo::Args),
     /// Ask `pkram check` on many machines, and see whether it was right
     Machines(machines::Args),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use testbed::Vm;
 
 /// Bytes in a page.
@@ -25,6 +25,27 @@ struct Answer {
 /// Where the file's pages lie, by page.
 pub(super) type Places = BTreeMap<u64, u64>;
 
+/// Pages of a file, 4 KiB each, before and after.
+#[derive(Debug, Serialize)]
+pub(super) struct Frames {
+    pub(super) pages_before: u64,
+    pub(super) pages_after: u64,
+    pub(super) same_place: u64,
+    /// Bytes of sampled pages, read from outside the guest, are the same before and after.
+    pub(super) outside_pages_equal: bool,
+}
+
+impl Frames {
+    pub(super) fn compare(before: &Places, after: &Places, outside_pages_equal: bool) -> Self {
+        Self {
+            pages_before: before.len() as u64,
+            pages_after: after.len() as u64,
+            same_place: same_place(before, after),
+            outside_pages_equal,
+        }
+    }
+}
+
 /// Asks the guest.
 pub(super) fn of(vm: &mut Vm, file: &str) -> Result<Places> {
     let answer: Answer = vm.exec(["guest", "frames", file])?.json()?;
@@ -37,13 +58,16 @@ fn places(extents: &[Extent]) -> Places {
 }
 
 /// How many pages lie in the same frame in both.
-pub(super) fn same_place(before: &Places, after: &Places) -> u64 {
+fn same_place(before: &Places, after: &Places) -> u64 {
     before.iter().filter(|(page, frame)| after.get(page) == Some(frame)).map(|_| 1).sum()
 }
 
+/// Pages whose bytes are compared from outside the guest.
+const SAMPLES: usize = 16;
+
 /// Reads some of the pages, evenly spread, from outside the guest.
-pub(super) fn sample(vm: &mut Vm, places: &Places, samples: usize) -> Result<Vec<Vec<u8>>> {
-    let step = (places.len() / samples).max(1);
+pub(super) fn sample(vm: &mut Vm, places: &Places) -> Result<Vec<Vec<u8>>> {
+    let step = (places.len() / SAMPLES).max(1);
     places
         .values()
         .step_by(step)

@@ -1,35 +1,45 @@
-//! `cargo xtask demo`: a real memcached's memory survives the replacement of the kernel under it.
+//! `cargo xtask demo`: memory that is in use survives the replacement of the kernel under it.
 //!
-//! ```text
-//! old kernel:  memcached fills a file on tmpfs ─► stops ─► pkram kexec
-//! next kernel: pkram mount ─► memcached opens the same file, in place ─► every item is asked for
-//! ```
+//! | verb | whose memory |
+//! |---|---|
+//! | `demo` | a memcached's, on tmpfs |
+//! | `demo vm` | a running virtual machine's, on hugetlbfs |
 
 mod frames;
-mod report;
-mod scenario;
-
-use std::time::Instant;
+mod journey;
+mod memcached;
+mod rows;
+mod vm;
 
 use anyhow::{Result, ensure};
-use testbed::Testbed;
-
-use scenario::Scenario;
-
-/// Fewer would not say much.
-const LEAST_ITEMS: u64 = 100_000;
+use clap::Subcommand;
+use comfy_table::Table;
+use serde::Serialize;
 
 #[derive(clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Args {
+    #[command(flatten)]
+    memcached: memcached::Args,
+    #[command(subcommand)]
+    other: Option<Other>,
+}
+
+#[derive(Subcommand)]
+enum Other {
+    /// Watch a running virtual machine go on after its host's kernel was replaced
+    Vm(vm::Args),
+}
+
+/// What every demonstration can be told.
+#[derive(clap::Args)]
+struct Options {
     /// The kernel to begin with: 6.1, 6.12 or 7.3
     #[arg(long, default_value = "6.1")]
     from: String,
     /// The kernel to replace it with
     #[arg(long, default_value = "6.12")]
     to: String,
-    /// How many items memcached gets
-    #[arg(long, default_value_t = LEAST_ITEMS, value_parser = clap::value_parser!(u64).range(LEAST_ITEMS..))]
-    items: u64,
     /// Boot the machine through UEFI
     #[arg(long)]
     uefi: bool,
@@ -39,23 +49,24 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let start = Instant::now();
-    let say = move |text: &str| eprintln!("{:6.1} s  {text}", start.elapsed().as_secs_f64());
-    let bed = Testbed::prepare(false, &say)?;
-    let report = Scenario {
-        bed: &bed,
-        from: bed.kernel(&args.from)?,
-        to: bed.kernel(&args.to)?,
-        items: args.items,
-        uefi: args.uefi,
-        say: &say,
+    match &args.other {
+        None => memcached::run(&args.memcached),
+        Some(Other::Vm(args)) => vm::run(args),
     }
-    .play()?;
-    if args.json {
-        println!("{}", serde_json::to_string(&report)?);
+}
+
+/// Prints what a demonstration found, and fails unless all of it is right.
+fn show<T: Serialize>(
+    report: &T,
+    table: fn(&T) -> Table,
+    options: &Options,
+    ok: bool,
+) -> Result<()> {
+    if options.json {
+        println!("{}", serde_json::to_string(report)?);
     } else {
-        println!("{}", report.table());
+        println!("{}", table(report));
     }
-    ensure!(report.ok, "not everything came through: see above");
+    ensure!(ok, "not everything came through: see above");
     Ok(())
 }
