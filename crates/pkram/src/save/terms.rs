@@ -87,14 +87,20 @@ fn max_spans(entries: usize, max_entries: usize) -> usize {
 impl Work<'_> {
     /// Plans within the entries that later kexecs by any program hand on, else with as many as the
     /// kernel takes: only pkram hands those on (`setup_e820_entries()`,
-    /// `arch/x86/kernel/kexec-bzimage64.c`).
+    /// `arch/x86/kernel/kexec-bzimage64.c`). Where the first span begins with pages that must stay,
+    /// there may be no place before them for more than the metadata.
     pub(super) fn lay_out(&self, head_blocks: u64, staged_bytes: u64) -> Result<Layout, SaveError> {
-        let few = self.request(head_blocks, staged_bytes, IN_ZERO_PAGE);
-        let many = self.request(head_blocks, staged_bytes, LIMIT);
-        Ok(lay_out(&few).or_else(|error| lay_out(&many).map_err(|_| error))?)
+        let head_bytes = head_blocks * PAGE_SIZE;
+        let attempt = |slack, max_entries| {
+            lay_out(&self.request(head_bytes + slack, staged_bytes, max_entries))
+        };
+        let plan = |slack| {
+            attempt(slack, IN_ZERO_PAGE).or_else(|error| attempt(slack, LIMIT).map_err(|_| error))
+        };
+        Ok(plan(slack(self.keep.bytes())).or_else(|error| plan(0).map_err(|_| error))?)
     }
 
-    fn request(&self, head_blocks: u64, staged_bytes: u64, max_entries: usize) -> Request<'_> {
+    fn request(&self, head_bytes: u64, staged_bytes: u64, max_entries: usize) -> Request<'_> {
         static NO_RANGES: RangeSet = RangeSet::new();
         let ram = self.map.ram().bytes();
         let reserve = || default_reserve(self.next, self.kernel, self.map);
@@ -116,7 +122,7 @@ impl Work<'_> {
             initrd_max_addr: ADDRESS_LIMIT - 1,
             boot_block_bytes: self.boot.bound(),
             mover_bytes: self.mover_bytes,
-            head_bytes: head_blocks * PAGE_SIZE + slack(self.keep.bytes()),
+            head_bytes,
             staged_bytes,
             reserve_ram: self.options.reserve_ram.unwrap_or_else(reserve),
             low_ram: LOW_RAM.min(ram / 8),
