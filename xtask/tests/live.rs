@@ -29,6 +29,18 @@ fn the_demo_says_that_all_came_through() {
     }
 }
 
+/// The guest's life by its own words, its memory's place from outside; both in one verdict.
+#[test]
+fn a_guest_goes_on_after_its_hosts_kernel_was_replaced() {
+    let Some(report) = said_by(&["demo", "vm", "--json"]) else { return };
+    assert_eq!(report["ok"], true, "{report}");
+    let (guest, frames) = (&report["guest"], &report["frames"]);
+    assert_eq!(guest["one_life"], true, "{report}");
+    assert!(guest["counter_before"].as_u64() < guest["counter_after"].as_u64(), "{report}");
+    assert!(guest["pattern_bytes"].as_u64() > Some(128 << 20), "{report}");
+    assert_eq!(frames["same_place"], 65_536, "256 MiB in pages of 4 KiB: {report}");
+}
+
 /// The soak's short form: every kernel comes twice, and the last hop releases a region.
 #[test]
 fn five_kexecs_in_a_row_lose_nothing() {

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use testbed::{APPEND, GUEST_INITRD, Kernel, Testbed, Vm};
 
 use super::Options;
+use crate::guest::LIMIT;
 
 /// The phases that replace the kernel, in one step or in two.
 pub(super) const KEXEC: &str = "pkram kexec";
@@ -15,9 +16,6 @@ pub(super) const EXEC: &str = "pkram exec";
 
 /// Where the region is mounted under the next kernel.
 pub(super) const REGION_DIR: &str = "/mnt/region";
-
-/// Slow machines translate every instruction.
-pub(super) const LIMIT: Duration = Duration::from_secs(300);
 
 /// The steps of `pkram kexec` as the next kernel knows them, each from the end of the one before.
 const STEPS: [&str; 9] =

@@ -8,7 +8,8 @@ use testbed::{Testbed, Vm};
 use super::report::{Items, Report};
 use crate::demo::Options;
 use crate::demo::frames::{self, Frames};
-use crate::demo::journey::{Journey, LIMIT};
+use crate::demo::journey::Journey;
+use crate::guest::LIMIT;
 
 const MEMORY_MIB: u32 = 1024;
 

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use testbed::{Kernel, Vm};
 
 use super::beats::{self, Beat};
-use crate::demo::journey::LIMIT;
+use crate::guest::LIMIT;
 
 /// The guest's memory, MiB: a whole number of huge pages.
 pub(super) const MEMORY_MIB: u64 = 256;

@@ -11,6 +11,7 @@ use super::report::{Guest, Report};
 use crate::demo::Options;
 use crate::demo::frames::{self, Frames};
 use crate::demo::journey::Journey;
+use crate::guest::meminfo;
 
 const HOST_MIB: u32 = 1024;
 
@@ -42,7 +43,7 @@ pub(super) fn play(bed: &Testbed, options: &Options, kernel: &Kernel) -> Result<
     let mut journey = Journey::begin(bed, "demo-vm", options, HOST_MIB, &append)?;
     prepare_host(&mut journey.vm)?;
     journey.vm.sh("mkdir -p /dev/hugepages && mount -t hugetlbfs hugetlbfs /dev/hugepages")?;
-    let memory_before = memory_total(&mut journey.vm)?;
+    let memory_before = meminfo(&mut journey.vm, "MemTotal")?;
     let pid = journey.time("boot the guest", |vm| {
         let pid = qemu::start(vm, kernel, Memory::New(RAM_BEFORE))?;
         qemu::await_beat(vm, "", |beat| beat.rounds > 0)?;
@@ -88,7 +89,7 @@ pub(super) fn play(bed: &Testbed, options: &Options, kernel: &Kernel) -> Result<
         qemu::await_beat(vm, &said_before, |beat| beat.rounds >= last.rounds + 2)
     })?;
     let after = frames::of(&mut journey.vm, RAM_AFTER)?;
-    let memory_after = memory_total(&mut journey.vm)?;
+    let memory_after = meminfo(&mut journey.vm, "MemTotal")?;
     let said = said_before + &qemu::serial(&mut journey.vm)?;
     let guest = Guest::from_beats(&beats::of(&said), &last, kernel, kvm.enabled, state_bytes)?;
 
@@ -123,11 +124,4 @@ fn copied(vm: &mut Vm) -> Result<u64> {
     let line = said.lines().find(|line| line.contains(" bytes "));
     let bytes = line.and_then(|line| line.split(' ').next()).with_context(|| said.clone())?;
     bytes.parse().with_context(|| said.clone())
-}
-
-/// Bytes that the running kernel has as RAM.
-fn memory_total(vm: &mut Vm) -> Result<u64> {
-    let text = vm.run(["grep", "MemTotal", "/proc/meminfo"])?;
-    let kib: u64 = text.split_whitespace().nth(1).context("no MemTotal")?.parse()?;
-    Ok(kib * 1024)
 }
