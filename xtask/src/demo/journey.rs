@@ -38,7 +38,7 @@ pub(super) struct Jump {
     /// The part of the jump that the next kernel took from its start to its first program's answer.
     pub(super) next_kernel_boot_seconds: f64,
     /// What `pkram kexec` did, by the TSC: up to the last look under the old kernel, from the
-    /// mover's check on in between.
+    /// mover's check on in between. Where it did it in two steps, the last look includes the wait.
     pub(super) timeline: Vec<Phase>,
 }
 
