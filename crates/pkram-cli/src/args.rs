@@ -151,10 +151,11 @@ pub(crate) struct Save {
     #[arg(long, value_name = "NAME", num_args = 0..=1, require_equals = true,
           default_missing_value = "")]
     pub(crate) in_place: Vec<String>,
-    /// Cut the region into at least so many spans, so that `restore` can give memory back span by
-    /// span. Only whole memory blocks come back, so each span should have several of them
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    pub(crate) pieces: usize,
+    /// Cut the region so that a `restore`, which gives memory back span by span, takes no more memory
+    /// besides it than one part in N of the data; 1 never cuts [default: as far as the memory that
+    /// the next kernel has left makes it necessary, and as whole memory blocks allow it]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) pieces: Option<u64>,
     /// Let huge pages of hugetlbfs move, as a whole, where there is no plan otherwise
     #[arg(long)]
     pub(crate) move_huge: bool,

@@ -147,4 +147,7 @@ pub struct PlanFigures {
     pub ram_left: u64,
     /// What `pkram release` can give back while the system runs.
     pub returnable: u64,
+    /// RAM that `pkram restore` takes at most besides the region, as it gives back span by span.
+    #[serde(default)]
+    pub copy_room: u64,
 }

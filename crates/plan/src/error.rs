@@ -108,7 +108,7 @@ pub enum PlanError {
         /// The largest piece in bytes.
         largest: u64,
     },
-    /// In-place pages lie too far apart, or the region is to be cut into too many pieces.
+    /// In-place pages lie too far apart.
     #[error("at least {needed} spans are needed, at most {max} are allowed")]
     TooManySpans {
         /// Spans needed.
@@ -116,15 +116,18 @@ pub enum PlanError {
         /// Spans allowed.
         max: usize,
     },
-    /// The region is too short for so many pieces.
+    /// The region does not come back in small enough pieces.
     #[error(
-        "the region can be cut into {most} spans, not into {wanted}: each ends with a memory block"
+        "however the region is cut, {least} bytes of RAM are needed to copy it out and give it back \
+         piece by piece, not {room}: only whole memory blocks of {block} bytes come back"
     )]
-    TooFewPieces {
-        /// Spans that there can be.
-        most: usize,
-        /// Spans asked for.
-        wanted: usize,
+    NoPieces {
+        /// The least that was found.
+        least: u64,
+        /// What was asked for.
+        room: u64,
+        /// Bytes in a memory block.
+        block: u64,
     },
     /// There is no free place that a huge page could move to.
     #[error(
@@ -165,7 +168,7 @@ impl PlanError {
             Self::TooManySpans { .. } | Self::TooManyEntries { .. } => {
                 Some("release regions that are no longer needed (`pkram list`), or lower --pieces")
             }
-            Self::TooFewPieces { .. } => Some("lower --pieces"),
+            Self::NoPieces { .. } => Some("lower --pieces, keep less, or lower --reserve-ram"),
             Self::NotRam { .. }
             | Self::Request { .. }
             | Self::FixedNotKept { .. }

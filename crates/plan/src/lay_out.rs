@@ -3,10 +3,10 @@
 use crate::ground::Ground;
 use crate::layout::{Figures, Layout, first_blocks};
 use crate::nodes::Nodes;
-use crate::pieces::cut;
+use crate::pieces::{copy_room, cut};
 use crate::place::{Placed, place, place_mover};
 use crate::stretch::{below_4g, stretches};
-use crate::tidy::returnable;
+use crate::tidy::returned;
 use crate::{MoveRun, Node, Part, PlanError, Request};
 use physmem::{PAGE_SIZE, PhysRange, RangeSet};
 
@@ -37,8 +37,9 @@ pub fn lay_out(request: &Request<'_>) -> Result<Layout, PlanError> {
 
 fn plan(request: &Request<'_>) -> Result<Layout, PlanError> {
     let nodes = Nodes::new(request);
+    let whole = place(&Ground::new(request, &nodes))?;
+    let (nodes, placed) = cut(request, nodes, whole)?;
     let ground = Ground::new(request, &nodes);
-    let placed = cut(&ground, place(&ground)?)?;
     let stretches = stretches(request, &nodes);
     let no_berth = |missing| PlanError::NoBerth { missing };
     let berths = ground.berths(&stretches, &placed.spans, &placed.taken()).map_err(no_berth)?;
@@ -81,7 +82,8 @@ fn finish(
         ram_above: spans.last().map_or(0, |last| {
             ram.iter().map(|r| r.end().saturating_sub(r.start().max(last.end()))).sum()
         }),
-        returnable: spans.iter().map(|&s| returnable(s, r.memory_block)).sum(),
+        returnable: returned(ground, set).iter().sum(),
+        copy_room: copy_room(ground, set),
     };
     let layout = Layout {
         head,

@@ -6,8 +6,8 @@ use physmem::{E820Type, FrameSet, MemoryMap, PAGE_SIZE, PhysRange, RangeSet};
 /// Where everything goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layout {
-    /// The region's spans, ascending, both ends at 2 MiB. Two touch only where one NUMA node begins
-    /// behind another.
+    /// The region's spans, ascending, both ends at 2 MiB. Two touch where one NUMA node begins behind
+    /// another, and where the region is cut, 2 MiB before a memory block.
     pub spans: Vec<PhysRange>,
     /// Room for the region filesystem's metadata, at the start of the first span.
     pub head: PhysRange,
@@ -51,6 +51,9 @@ pub struct Figures {
     pub ram_above: u64,
     /// Whole memory blocks in spans, behind each span's first 2 MiB: what `release` hands back.
     pub returnable: u64,
+    /// RAM that it takes at most, besides the spans, to copy all out span by span, the last first, and
+    /// to give each back when it is copied.
+    pub copy_room: u64,
 }
 
 impl Layout {

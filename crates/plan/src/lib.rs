@@ -34,10 +34,11 @@
 //! | a byte in place | [`stay_price`](Request::stay_price) bytes of waste | the next kernel's RAM, of each node as far as can be |
 //! | a byte of a huge page in place | [`HUGE_PRICE`] times as much | |
 //! | one span less | [`span_price`](Request::span_price) bytes of waste | `max_spans`, `max_entries` |
-//! | a memory block that can be given back | an eighth of a block of waste; at cuts between pieces all of it | |
+//! | a byte that can be given back while running | a byte of waste | spare RAM |
 //!
 //! Huge pages move as a whole, to *berths* as aligned as they are (`units.rs`). No span crosses from
-//! one NUMA node to another (`nodes.rs`). A region can be cut into pieces (`pieces.rs`).
+//! one NUMA node to another (`nodes.rs`). A region can be cut into pieces that come back one after the
+//! other (`pieces.rs`, `blocks.rs`).
 //!
 //! Small machines are planned exactly: spans and parts together, equal to an exhaustive search
 //! (`joint.rs`, `tests/oracle.rs`). Larger ones get their spans first (`cover.rs`, `runs.rs`) and
@@ -49,6 +50,7 @@
 #![forbid(unsafe_code)]
 
 mod assign;
+mod blocks;
 mod cover;
 mod error;
 mod ground;
@@ -65,13 +67,14 @@ mod stretch;
 pub mod synthetic;
 mod tidy;
 mod units;
+mod walk;
 mod wish;
 
 pub use assign::{MoveRun, assign};
 pub use error::{Part, PlanError};
 pub use lay_out::lay_out;
 pub use layout::{Figures, Layout};
-pub use request::{FOUR_GIB, KernelNeeds, LOW_LIMIT, Node, Request};
+pub use request::{FOUR_GIB, KernelNeeds, LOW_LIMIT, Node, Pieces, Request};
 
 /// What spans are made of: the alignment of a DAX namespace in bytes
 /// (`memremap_compat_align()`, `drivers/nvdimm/namespace_devs.c`).

@@ -1,4 +1,5 @@
-//! NUMA nodes: borders that no span crosses, and RAM that stays on each.
+//! NUMA nodes: borders that no span crosses, and RAM that stays on each. Where a region is cut there
+//! are borders as well.
 //!
 //! Sets of ranges know no borders. So sets of spans are cut at them wherever single spans matter:
 //!
@@ -16,7 +17,7 @@ use physmem::{PhysRange, RangeSet};
 pub(crate) struct Nodes {
     /// Each node's RAM, and how many bytes of it spans may take.
     shares: Vec<(RangeSet, u64)>,
-    /// First addresses of what belongs to another node than what lies below.
+    /// First addresses of what belongs to another node, or piece, than what lies below.
     borders: Vec<u64>,
 }
 
@@ -39,6 +40,14 @@ impl Nodes {
         borders.sort_unstable();
         borders.dedup();
         Self { shares: request.nodes.iter().map(share).collect(), borders }
+    }
+
+    /// The same nodes, with more borders.
+    pub(crate) fn with_borders(&self, more: &[u64]) -> Self {
+        let mut borders = [&self.borders, more].concat();
+        borders.sort_unstable();
+        borders.dedup();
+        Self { shares: self.shares.clone(), borders }
     }
 
     /// Whether a span of `set` that ends or begins at `addr` could go on there.

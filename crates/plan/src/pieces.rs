@@ -1,101 +1,154 @@
-//! The region in pieces, each a span that can be given back by itself.
+//! The region in pieces: spans that can be copied out and given back one after the other.
 //!
-//! Spans are cut where memory blocks end, with RAM of the next kernel between the pieces:
+//! Only whole memory blocks come back, and device-dax takes the 2 MiB before them. There are two
+//! ways to cut a span:
 //!
 //! ```text
-//! blocks   |            |            |            |            |
-//! span    [################################################]
-//! narrow  [#############]--[###############################]   the next block begins with the gap
-//! wide    [#############]----------[#######################]   and cannot be given back; here all
-//!                                  ▲ k × block − 2 MiB         can, but more has to move
+//! blocks     |          |          |          |          |          |
+//! touching  [##############################][#####################]   a block is lost at each cut,
+//!                                           ▲ k × block − 2 MiB        and 8 KiB move for the head
+//! apart     [#####################]        [######################]   all comes back, but what was
+//!                                  ╰ RAM ─╯                            kept between them moves
 //! ```
 //!
-//! Of the ends of blocks near to where the pieces would be equal that one is taken at which least
-//! must move; a block that cannot be given back counts as much waste.
+//! Touching pieces are tried first, as they cost next to nothing. Where blocks are large beside the
+//! region too much is lost, and some pieces lie apart (`blocks.rs`): what is between them is RAM that
+//! the next kernel has from the start.
 
+use crate::blocks::in_blocks;
 use crate::ground::Ground;
+use crate::nodes::Nodes;
 use crate::place::Placed;
 use crate::stretch::{stretches, without};
-use crate::{GRANULE, PlanError, SPAN_HEAD_BYTES};
+use crate::tidy::{returnable, returned};
+use crate::{GRANULE, Pieces, PlanError, Request, SPAN_HEAD_BYTES};
 use physmem::{PhysRange, RangeSet};
 
-/// Cuts the spans into as many pieces as are asked for, or more.
-pub(crate) fn cut(ground: &Ground<'_>, placed: Placed) -> Result<Placed, PlanError> {
-    let wanted = ground.request.pieces;
-    let spans = ground.limits.nodes.split(&placed.spans);
-    if spans.len() >= wanted {
-        return Ok(placed);
-    }
-    let ideal = placed.spans.bytes().div_ceil(wanted as u64).max(GRANULE);
-    let count = |span: &PhysRange| span.len().div_ceil(ideal);
-    let total = spans.iter().map(count).sum::<u64>();
-    if total > ground.limits.spans as u64 {
-        let needed = usize::try_from(total).unwrap_or(usize::MAX);
-        return Err(PlanError::TooManySpans { needed, max: ground.limits.spans });
-    }
-    let head = |i| if i == 0 { ground.head_len(0) } else { SPAN_HEAD_BYTES };
-    let gaps: RangeSet = spans
-        .iter()
-        .enumerate()
-        .flat_map(|(i, span)| gaps(ground, *span, count(span), head(i)))
-        .collect();
-    let open = stretches(ground.request, ground.limits.nodes);
-    let around = without(&open, &placed.taken().union(&gaps));
-    let spans = ground.complete(&around, placed.spans.subtract(&gaps))?.set;
-    let most = ground.limits.nodes.count(&spans);
-    if most < wanted {
-        return Err(PlanError::TooFewPieces { most, wanted });
-    }
-    Ok(Placed { spans, ..placed })
-}
+/// How many numbers of touching pieces are tried out in full.
+const TRIALS: usize = 4;
 
-/// Where to cut a span into `count` pieces.
-fn gaps(ground: &Ground<'_>, span: PhysRange, count: u64, head: u64) -> Vec<PhysRange> {
-    let mut gaps = Vec::new();
-    let mut from = span.start() + head;
-    for i in 1..count {
-        let piece = span.len() / count;
-        let about = span.start() + piece * i;
-        let best = candidates(ground, about, piece / 2)
-            .filter(|gap| gap.start() >= from && gap.end() + 2 * GRANULE <= span.end())
-            .filter_map(|gap| Some((price(ground, gap)?, about.abs_diff(gap.start()), gap)))
-            .min();
-        if let Some((_, _, gap)) = best {
-            from = gap.end() + 2 * GRANULE;
-            gaps.push(gap);
+/// Cuts the spans as they are to come back, if they are to. Cuts are borders among the nodes'.
+pub(crate) fn cut(
+    request: &Request<'_>,
+    nodes: Nodes,
+    whole: Placed,
+) -> Result<(Nodes, Placed), PlanError> {
+    let ground = Ground::new(request, &nodes);
+    let wanted = |spans: &RangeSet| match request.pieces {
+        Pieces::Any => u64::MAX,
+        Pieces::ToFit { needs } => {
+            let left = request.map.ram().bytes().saturating_sub(spans.bytes());
+            left.saturating_sub(needs)
+        }
+        Pieces::Parts(parts) => request.keep.bytes() / parts,
+    };
+    let room = wanted(&whole.spans);
+    let mut least = copy_room(&ground, &whole.spans);
+    if least <= room {
+        return Ok((nodes, whole));
+    }
+    let mut fits = |ground: &Ground<'_>, spans: &RangeSet| {
+        let needed = copy_room(ground, spans);
+        least = least.min(needed);
+        needed <= wanted(spans)
+    };
+    for parts in few_parts(&ground, room) {
+        let Some((nodes, placed)) = touching(&ground, &nodes, &whole, parts) else { continue };
+        if fits(&Ground::new(request, &nodes), &placed.spans) {
+            return Ok((nodes, placed));
         }
     }
-    gaps
+    // Sparse pieces may be longer than what is copied out of them.
+    let block = request.memory_block;
+    for most in [room.saturating_mul(2), room + block, room, room.saturating_sub(block)] {
+        let Some((nodes, placed)) = in_blocks(&ground, &whole, most) else { continue };
+        if fits(&Ground::new(request, &nodes), &placed.spans) {
+            return Ok((nodes, placed));
+        }
+    }
+    match request.pieces {
+        Pieces::Parts(_) => Err(PlanError::NoPieces { least, room, block: request.memory_block }),
+        _ => Ok((nodes, whole)),
+    }
 }
 
-/// How many blocks away from where pieces would be equal a cut may be.
-const FAR: u64 = 8;
-
-/// Gaps that begin with a memory block, at most `far` bytes and [`FAR`] blocks from `about`.
-fn candidates(
-    ground: &Ground<'_>,
-    about: u64,
-    far: u64,
-) -> impl Iterator<Item = PhysRange> + use<> {
-    let block = ground.request.memory_block;
-    let far = far.min(FAR * block);
-    let first = about.saturating_sub(far).next_multiple_of(block);
-    let starts = (0..=2 * far / block).map(move |i| first + i * block);
-    starts.filter(move |&at| at <= about.saturating_add(far)).flat_map(move |at| {
-        let wide = (block / 2 <= far).then_some(block.saturating_sub(GRANULE));
-        let lengths = [Some(GRANULE), wide.filter(|&len| len > GRANULE)];
-        lengths.into_iter().flatten().filter_map(move |len| PhysRange::from_len(at, len).ok())
-    })
-}
-
-/// What a gap costs in moved bytes, and in bytes that cannot be given back; `None` where there can
-/// be none, or no head behind it.
-fn price(ground: &Ground<'_>, gap: PhysRange) -> Option<u64> {
+/// RAM that it takes at most, besides the spans, to copy all out of them one after the other, the
+/// last first, and to give each back when it is copied. Where moved pages go is not known yet: to
+/// the last spans, if they have room.
+pub(crate) fn copy_room(ground: &Ground<'_>, set: &RangeSet) -> u64 {
     let r = ground.request;
-    if r.fixed.overlaps(gap) {
+    let (stays, moved, returned) =
+        (ground.stays(set), ground.displaced(set), returned(ground, set));
+    let (mut room, mut back, mut fits, mut stay) = (0u64, 0u64, 0, 0);
+    for (i, span) in ground.limits.nodes.split(set).into_iter().enumerate().rev() {
+        fits += span.len().saturating_sub(ground.head_len(i));
+        stay += stays.within(span).map(|part| r.keep.bytes_within(part)).sum::<u64>();
+        room = room.max(fits.min(stay + moved).saturating_sub(back));
+        back += returned[i];
+    }
+    room
+}
+
+/// Numbers of touching pieces that could do, the fewest first: what is kept in one, and a block at
+/// each cut.
+fn few_parts(ground: &Ground<'_>, room: u64) -> impl Iterator<Item = u64> + use<> {
+    let (kept, block) = (ground.request.keep.bytes(), ground.request.memory_block);
+    let most = ground.limits.spans as u64;
+    let could = move |&n: &u64| kept / n + (n - 1).saturating_mul(block) <= room;
+    (2..=most).filter(could).take(TRIALS)
+}
+
+/// The spans cut so that no piece has more than one part in `parts` of what is kept, where that can
+/// be; `None` where it makes too many or does not hold all.
+fn touching(
+    ground: &Ground<'_>,
+    nodes: &Nodes,
+    whole: &Placed,
+    parts: u64,
+) -> Option<(Nodes, Placed)> {
+    let most = ground.request.keep.bytes().div_ceil(parts);
+    let spans = nodes.split(&whole.spans).into_iter().enumerate();
+    let cuts: Vec<_> = spans
+        .flat_map(|(i, span)| {
+            let head = if i == 0 { ground.head_len(0) } else { SPAN_HEAD_BYTES };
+            cuts(ground, span, head, most)
+        })
+        .collect();
+    let nodes = nodes.with_borders(&cuts);
+    if cuts.is_empty() || nodes.count(&whole.spans) > ground.limits.spans {
         return None;
     }
-    let moved = ground.cost_within(gap) + ground.under_head(gap.end(), SPAN_HEAD_BYTES)?;
-    let lost = if gap.len() == GRANULE { r.memory_block } else { 0 };
-    Some(moved + lost / r.stay_price)
+    let ground = Ground::new(ground.request, &nodes);
+    let around = without(&stretches(ground.request, &nodes), &whole.taken());
+    let spans = ground.complete(&around, whole.spans.clone()).ok()?.set;
+    Some((nodes, Placed { spans, parts: whole.parts.clone() }))
+}
+
+/// Where to cut a span: before a piece has more than `most`, of the places in its second half the
+/// one where a head costs least.
+fn cuts(ground: &Ground<'_>, span: PhysRange, head: u64, most: u64) -> Vec<u64> {
+    let (block, keep) = (ground.request.memory_block, ground.request.keep);
+    let mut cuts = Vec::new();
+    let mut start = span.start();
+    let mut kept = 0;
+    let mut best: Option<(u64, u64)> = None;
+    let mut below = span.start();
+    let mut at = (span.start() + 2 * GRANULE).next_multiple_of(block) - GRANULE;
+    while below < span.end() {
+        let next = at.min(span.end());
+        kept += PhysRange::new(below, next).map_or(0, |part| keep.bytes_within(part));
+        if let Some((_, cut)) = best.filter(|_| kept > most) {
+            cuts.push(cut);
+            (start, best) = (cut, None);
+            kept = PhysRange::new(cut, next).map_or(0, |part| keep.bytes_within(part));
+        }
+        let piece = PhysRange::new(start, next).ok();
+        let whole = piece.is_some_and(|p| returnable(p, block) > 0 && p.len() > head);
+        if whole && next < span.end() && kept >= most / 2 {
+            let cost = ground.under_head(next, SPAN_HEAD_BYTES);
+            best = cost.filter(|c| best.is_none_or(|b| *c <= b.0)).map(|c| (c, next)).or(best);
+        }
+        (below, at) = (next, at.saturating_add(block));
+    }
+    cuts
 }

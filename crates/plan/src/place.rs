@@ -226,7 +226,7 @@ fn no_place(wish: &Wish, largest: u64) -> PlanError {
 mod tests {
     use super::*;
     use crate::nodes::Nodes;
-    use crate::{KernelNeeds, LOW_LIMIT, Request};
+    use crate::{KernelNeeds, LOW_LIMIT, Pieces, Request};
     use physmem::{E820Entry, E820Type, MemoryMap};
 
     /// Machines that are small enough to be planned both ways.
@@ -272,7 +272,7 @@ mod tests {
             memory_block: 128 << 20,
             max_spans: 3,
             span_price: 0,
-            pieces: 1,
+            pieces: Pieces::Any,
             max_entries: 128,
             stay_price: u64::MAX,
             seed,

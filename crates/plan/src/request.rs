@@ -36,6 +36,21 @@ pub struct Node {
     pub reserve_ram: u64,
 }
 
+/// How a region is to come back when it is copied out span by span, the last first, each given back
+/// when that is done ([`Figures::copy_room`](crate::Figures::copy_room)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pieces {
+    /// As is best otherwise.
+    Any,
+    /// With what RAM the next kernel has besides its own `needs` in bytes, where that can be.
+    ToFit {
+        /// What the next kernel and its programs take themselves.
+        needs: u64,
+    },
+    /// With RAM for one part in so many of what is kept; for 1 nothing is cut.
+    Parts(u64),
+}
+
 /// All that decides a plan. Lengths are in bytes and are rounded up to whole pages.
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'a> {
@@ -83,9 +98,8 @@ pub struct Request<'a> {
     pub max_spans: usize,
     /// How many bytes more of waste are as bad as one span more.
     pub span_price: u64,
-    /// Into how many spans of about equal length the region is to be cut at least, each to be given
-    /// back by itself; 1 where that does not matter.
-    pub pieces: usize,
+    /// How the region is to come back.
+    pub pieces: Pieces,
     /// How many e820 entries the next kernel's map may have.
     pub max_entries: usize,
     /// How many bytes of spans are worth one byte that need not move; at least 1. `u64::MAX`:
@@ -110,7 +124,7 @@ impl Request<'_> {
         if self.stay_price == 0 {
             return wrong("stay_price", 0, "at least 1");
         }
-        if self.pieces == 0 {
+        if self.pieces == Pieces::Parts(0) {
             return wrong("pieces", 0, "at least 1");
         }
         if self.max_spans == 0 {

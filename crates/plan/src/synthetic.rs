@@ -1,7 +1,7 @@
 //! Hosts of any size made of numbers alone, to measure planning with.
 
 use crate::rng::Rng;
-use crate::{KernelNeeds, Request};
+use crate::{KernelNeeds, Pieces, Request};
 use physmem::{E820Entry, E820Type, FrameSet, MemoryMap, PAGE_SIZE, PhysRange, RangeSet};
 
 const GIB: u64 = 1 << 30;
@@ -86,7 +86,7 @@ pub fn request<'a>(map: &'a MemoryMap, keep: &'a FrameSet) -> Request<'a> {
         memory_block: 128 << 20,
         max_spans: 31,
         span_price: map.ram().bytes() / 2048,
-        pieces: 1,
+        pieces: Pieces::Any,
         max_entries: 128,
         stay_price: 32,
         seed: 1,

@@ -5,24 +5,28 @@
 //!
 //! ```text
 //! blocks   |            |            |            |
-//! span            [###########################]          one block can be handed back
-//! tidy          [#################################]      two: a start moved by ‹an eighth
-//!               ▲ k × block − 2 MiB                      of a block›, an end likewise
+//! span          [#########################]          one block can be handed back
+//! tidy    [#######################################]  three
+//!         ▲ k × block − 2 MiB
 //! ```
+//!
+//! What is added is not the next kernel's until the region is released, and what cannot be handed
+//! back is not even then. Both are equally bad: a span grows where it has more than half of a block.
 
 use crate::GRANULE;
 use crate::ground::Ground;
 use physmem::{PhysRange, RangeSet};
 
-/// The largest part of a block that may be added for the sake of a border.
-const SMALL_PART: u64 = 8;
+/// The part of the spare RAM that may be added for the sake of borders: RAM that the next kernel
+/// need not have, but can use.
+const SPARE_PART: u64 = 4;
 
-/// Grows spans to block borders within `room`, where that makes more of them returnable.
+/// Grows spans to block borders within `room`, where more comes back by that than goes in.
 pub(crate) fn tidy(ground: &Ground<'_>, spans: &RangeSet, room: &RangeSet) -> RangeSet {
     let mut spans = spans.clone();
     let block = ground.request.memory_block;
-    // Spare RAM is worth more than tidiness, and the top of RAM more than a border.
-    let mut left = ground.limits.budget.saturating_sub(spans.bytes()) / SMALL_PART;
+    // The top of RAM is worth more than a border.
+    let mut left = ground.limits.budget.saturating_sub(spans.bytes()) / SPARE_PART;
     let top = room.hull().map_or(0, PhysRange::end).saturating_sub(GRANULE);
     let nodes = ground.limits.nodes;
     for i in 0..nodes.count(&spans) {
@@ -41,7 +45,7 @@ pub(crate) fn tidy(ground: &Ground<'_>, spans: &RangeSet, room: &RangeSet) -> Ra
                 let added = RangeSet::from(*new).subtract(&RangeSet::from(span));
                 let apart = PhysRange::new(new.start() - GRANULE, new.end() + GRANULE);
                 let head = ground.head_len(i);
-                added.iter().all(|a| a.len() <= block / SMALL_PART && room.contains_range(a))
+                added.iter().all(|a| room.contains_range(a))
                     && added.bytes() <= left.min(nodes.room(&spans, span))
                     && nodes.in_one(*new)
                     && apart.is_ok_and(|a| !rest.overlaps(a))
@@ -49,13 +53,23 @@ pub(crate) fn tidy(ground: &Ground<'_>, spans: &RangeSet, room: &RangeSet) -> Ra
                         ground.under_head(span.start(), head).is_some_and(|was| under <= was)
                     })
             })
-            .max_by_key(|new| (returnable(*new, block), u64::MAX - new.len()));
+            .min_by_key(|new| (2 * new.len() - returnable(*new, block), new.len()));
         if let Some(new) = better {
             left -= (new.len() - span.len()).min(left);
             spans = rest.union(&RangeSet::from(new));
         }
     }
     spans
+}
+
+/// What can be handed back of each span. Where there is no table of nodes the kernel knows one only
+/// for what lies below the end of RAM ([`Figures::ram_above`](crate::Figures::ram_above)).
+pub(crate) fn returned(ground: &Ground<'_>, set: &RangeSet) -> Vec<u64> {
+    let r = ground.request;
+    let top = r.map.ram().subtract(set).hull().map_or(0, PhysRange::end);
+    let known = |span: &PhysRange| !r.nodes.is_empty() || span.end() < top;
+    let back = |span| if known(&span) { returnable(span, r.memory_block) } else { 0 };
+    ground.limits.nodes.split(set).into_iter().map(back).collect()
 }
 
 /// Whole memory blocks behind the first 2 MiB, which the device-dax info block takes

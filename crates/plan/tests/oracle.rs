@@ -6,7 +6,9 @@
 //! granules long, and 1 MiB to 2 MiB, which no span can have, takes the boot block and the mover.
 
 use physmem::{E820Entry, E820Type, FrameSet, MemoryMap, PAGE_SIZE, PhysRange, RangeSet};
-use plan::{GRANULE, HUGE_PRICE, KernelNeeds, LOW_LIMIT, Node, Request, SPAN_HEAD_BYTES, lay_out};
+use plan::{
+    GRANULE, HUGE_PRICE, KernelNeeds, LOW_LIMIT, Node, Pieces, Request, SPAN_HEAD_BYTES, lay_out,
+};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
@@ -106,7 +108,7 @@ impl Small {
             memory_block: 128 << 20,
             max_spans: self.max_spans,
             span_price: 0,
-            pieces: 1,
+            pieces: Pieces::Any,
             max_entries: 128,
             stay_price: u64::MAX,
             seed: self.seed,

@@ -6,7 +6,7 @@ mod random;
 
 use common::{Machine, check, check_moves, displaced, moves, ranges};
 use physmem::{PAGE_SIZE, PhysRange, RangeSet};
-use plan::{Layout, PlanError, lay_out};
+use plan::{Layout, Pieces, PlanError, lay_out};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use random::machines;
@@ -128,7 +128,8 @@ fn most_machines_have_a_plan() {
             ("huge pages move", !layout.berths().is_empty()),
             ("spans touch", layout.spans.windows(2).any(|w| w[0].end() == w[1].start())),
             ("nodes", !machine.nodes.is_empty() && layout.spans.len() > 1),
-            ("pieces", machine.pieces > 1),
+            ("pieces", machine.pieces != Pieces::Any && layout.spans.len() > 1),
+            ("pieces that fit", matches!(machine.pieces, Pieces::Parts(_))),
         ] {
             if happens {
                 count(word);
@@ -138,7 +139,7 @@ fn most_machines_have_a_plan() {
     eprintln!("{outcome:?}");
     let enough = |word, least| outcome.get(word).is_some_and(|&times| times >= least);
     assert!(enough("nothing moves", 20) && enough("some moves", 80), "{outcome:?}");
-    for word in ["huge pages move", "spans touch", "nodes", "pieces"] {
+    for word in ["huge pages move", "spans touch", "nodes", "pieces", "pieces that fit"] {
         assert!(enough(word, 2), "{word}: {outcome:?}");
     }
 }

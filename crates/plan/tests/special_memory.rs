@@ -1,4 +1,4 @@
-//! Huge pages, NUMA nodes, many spans, regions in pieces.
+//! Huge pages, NUMA nodes, many spans.
 
 mod common;
 #[path = "common/host.rs"]
@@ -131,41 +131,4 @@ fn in_place_islands_take_more_entries_than_the_zero_page_has() {
     assert!(moves.is_empty() && layout.next_map(&m.map).entries().len() > 128);
     let few = Machine { max_entries: 128, ..m };
     assert!(matches!(refused(&few), PlanError::TooLittleRam { .. }), "{}", refused(&few));
-}
-
-#[test]
-fn regions_come_in_pieces_of_whole_blocks() {
-    let block = 128 * MIB;
-    let keep = RangeSet::from(range(GIB + 10 * MIB, 2 * GIB + 512 * MIB));
-    for pieces in [1, 2, 3, 5, 8] {
-        let m = Machine { pieces, max_spans: 16, ..machine(pc(8 * GIB), keep.clone()) };
-        let (layout, _) = planned(&m);
-        let spans = &layout.spans;
-        assert!(spans.len() >= pieces && spans.len() <= pieces + 1, "{spans:?}");
-        for pair in spans.windows(2) {
-            assert!(pair[0].end().is_multiple_of(block), "{pair:?}");
-            assert!(pair[1].start() - pair[0].end() >= GRANULE);
-        }
-        let longest = spans.iter().map(|s| s.len()).max().unwrap();
-        let ideal = spans.iter().map(|s| s.len()).sum::<u64>() / pieces as u64;
-        assert!(longest <= ideal + block + GRANULE, "{spans:?}");
-        // In each cut a granule and a head, no more.
-        let cuts = spans.len() as u64 - 1;
-        assert!(layout.figures.displaced <= cuts * (GRANULE + SPAN_HEAD_BYTES));
-    }
-    let m = Machine { pieces: 14, max_spans: 31, ..machine(pc(8 * GIB), keep.clone()) };
-    assert!(matches!(refused(&m), PlanError::TooFewPieces { .. }), "{}", refused(&m));
-    let m = Machine { pieces: 5, max_spans: 4, ..machine(pc(8 * GIB), keep) };
-    assert_eq!(refused(&m), PlanError::TooManySpans { needed: 5, max: 4 });
-}
-
-#[test]
-fn free_blocks_at_cuts_let_all_of_a_piece_be_given_back() {
-    // Nothing is kept in the block behind the cut, but for its end, where the next piece begins.
-    let gap = range(2 * GIB, 2 * GIB + 126 * MIB);
-    let keep = RangeSet::from(range(GIB, 3 * GIB - 128 * MIB)).subtract(&RangeSet::from(gap));
-    let m = Machine { pieces: 2, stay_price: 32, span_price: GIB, ..machine(pc(8 * GIB), keep) };
-    let (layout, _) = planned(&m);
-    assert_eq!(layout.spans.len(), 2, "{:?}", layout.spans);
-    assert_eq!(layout.spans[1].start(), gap.end());
 }

@@ -138,6 +138,7 @@ impl fmt::Display for Plan<'_> {
             spans,
             ram_left,
             returnable,
+            copy_room,
         } = &self.manifest.plan;
         let next = self.manifest.next_kernel.as_deref().unwrap_or("unknown release");
         writeln!(f, "next kernel  {next}, with {} of RAM", show(*ram_left))?;
@@ -151,6 +152,7 @@ impl fmt::Display for Plan<'_> {
             show(*metadata),
             show(*returnable)
         )?;
+        writeln!(f, "restore      takes {} besides the region", show(*copy_room))?;
         for span in spans {
             writeln!(f, "span         {span}")?;
         }

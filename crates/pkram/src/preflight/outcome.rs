@@ -18,7 +18,14 @@ const SAMPLE: usize = 4 << 20;
 
 pub(super) fn findings(prepared: &Prepared) -> Vec<Finding> {
     let figures = &prepared.manifest.plan;
-    vec![ram(figures, &prepared.costs), moves(figures), spans(figures), returnable(figures)]
+    let costs = &prepared.costs;
+    vec![
+        ram(figures, costs),
+        moves(figures),
+        spans(figures),
+        returnable(figures),
+        restore(figures, costs),
+    ]
 }
 
 fn ram(figures: &PlanFigures, costs: &Costs) -> Finding {
@@ -89,6 +96,22 @@ fn returnable(figures: &PlanFigures) -> Finding {
         .with_remedy(Some("only whole memory blocks come back at once: keep more at a time"))
 }
 
+fn restore(figures: &PlanFigures, costs: &Costs) -> Finding {
+    let free = figures.ram_left.saturating_sub(costs.total());
+    let reason = format!(
+        "copying all back and giving it up span by span takes {} MiB besides the region, and programs \
+         have {} MiB",
+        figures.copy_room / MIB,
+        free / MIB
+    );
+    if figures.copy_room <= free {
+        return Finding::yes("restore", reason);
+    }
+    Finding::new("restore", Answer::Unknown, reason).with_remedy(Some(
+        "use the region in place (`pkram mount`), restore some nodes at a time, or keep less",
+    ))
+}
+
 /// Why there is no plan.
 pub(super) fn refusal(error: &SaveError) -> Finding {
     let about = match error {
@@ -102,7 +125,7 @@ pub(super) fn refusal(error: &SaveError) -> Finding {
         SaveError::Plan(
             PlanError::TooManySpans { .. }
             | PlanError::TooManyEntries { .. }
-            | PlanError::TooFewPieces { .. },
+            | PlanError::NoPieces { .. },
         ) => "spans",
         SaveError::Census(CensusError::Pins { .. }) => "holding",
         SaveError::Census(_) | SaveError::Changed { .. } | SaveError::Tree(_) => "sources",

@@ -232,6 +232,7 @@ impl Work<'_> {
             spans: layout.spans.iter().map(ToString::to_string).collect(),
             ram_left: layout.figures.ram,
             returnable: layout.figures.returnable,
+            copy_room: layout.figures.copy_room,
         }
     }
 

@@ -28,8 +28,9 @@ pub struct Options {
     pub reserve_ram: Option<u64>,
     /// Whether pages of hugetlbfs may be moved where there is no plan otherwise.
     pub move_huge: bool,
-    /// Into how many spans the region is cut at least, each to be given back by itself.
-    pub pieces: usize,
+    /// Copying the region out and giving it back piece by piece is to take no more RAM than one part
+    /// in so many of the data; by default no more than the next kernel has left, where that can be.
+    pub pieces: Option<u64>,
     /// How to hold the pages.
     pub manner: Manner,
     /// Fixes the choice of the kernel's place; random by default.
@@ -46,7 +47,7 @@ impl Options {
             next,
             reserve_ram: None,
             move_huge: false,
-            pieces: 1,
+            pieces: None,
             manner: Manner::default(),
             seed: None,
             force: false,

@@ -8,7 +8,7 @@ use crate::machine::{self, MachineError};
 use crate::nodes::Save;
 use kexec::e820::{IN_ZERO_PAGE, LIMIT};
 use physmem::{ADDRESS_LIMIT, FrameSet, MemoryMap, PAGE_SIZE, RangeSet};
-use plan::{GRANULE, KernelNeeds, Layout, Node, Request, lay_out};
+use plan::{GRANULE, KernelNeeds, Layout, Node, Pieces, Request, lay_out};
 
 /// How much memory outside the next kernel's RAM it is worth to leave a page where it is: a copy
 /// costs a tenth of a nanosecond a byte, once; memory in a span is missing until it is released.
@@ -38,7 +38,7 @@ pub(super) struct Terms {
     memory_block: u64,
     nodes: Vec<Node>,
     fixed: FrameSet,
-    pieces: usize,
+    pieces: Option<u64>,
     huge: RangeSet,
     giant: RangeSet,
 }
@@ -70,7 +70,7 @@ impl Terms {
             memory_block,
             nodes: nodes.into_iter().map(node).collect(),
             fixed,
-            pieces: options.pieces.max(1),
+            pieces: options.pieces,
             huge: census.huge_units(GRANULE).subtract(&giant),
             giant,
         })
@@ -104,6 +104,7 @@ impl Work<'_> {
         static NO_RANGES: RangeSet = RangeSet::new();
         let ram = self.map.ram().bytes();
         let reserve = || default_reserve(self.next, self.kernel, self.map);
+        let to_fit = || Pieces::ToFit { needs: reserve() };
         Request {
             map: self.map,
             keep: self.keep,
@@ -130,7 +131,7 @@ impl Work<'_> {
             max_spans: max_spans(self.map.entries().len(), max_entries),
             max_entries,
             span_price: (ram / SPAN_SHARE).max(self.terms.memory_block / 2),
-            pieces: self.terms.pieces,
+            pieces: self.terms.pieces.map_or_else(to_fit, Pieces::Parts),
             stay_price: STAY_PRICE,
             seed: self.seed,
         }

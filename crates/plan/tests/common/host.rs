@@ -2,7 +2,7 @@
 
 use crate::common::{MIB, Machine, check, check_moves, map, moves, range};
 use physmem::{E820Type, FrameSet, MemoryMap, RangeSet};
-use plan::{FOUR_GIB, LOW_LIMIT, Layout, MoveRun, PlanError, lay_out};
+use plan::{FOUR_GIB, LOW_LIMIT, Layout, MoveRun, Pieces, PlanError, lay_out};
 
 pub(crate) const GIB: u64 = 1 << 30;
 
@@ -42,7 +42,7 @@ pub(crate) fn machine(map: MemoryMap, keep: RangeSet) -> Machine {
         max_spans: 8,
         max_entries: 128,
         span_price: 0,
-        pieces: 1,
+        pieces: Pieces::Any,
         stay_price: u64::MAX,
         seed: 7,
     }

@@ -2,7 +2,7 @@
 
 use physmem::{E820Entry, E820Type, FrameSet, MemoryMap, PAGE_SIZE, PhysRange, RangeSet};
 use plan::{
-    FOUR_GIB, GRANULE, KernelNeeds, LOW_LIMIT, Layout, MoveRun, Node, PlanError, Request,
+    FOUR_GIB, GRANULE, KernelNeeds, LOW_LIMIT, Layout, MoveRun, Node, Pieces, PlanError, Request,
     SPAN_HEAD_BYTES, assign,
 };
 
@@ -33,7 +33,7 @@ pub(crate) struct Machine {
     pub(crate) max_spans: usize,
     pub(crate) max_entries: usize,
     pub(crate) span_price: u64,
-    pub(crate) pieces: usize,
+    pub(crate) pieces: Pieces,
     pub(crate) stay_price: u64,
     pub(crate) seed: u64,
 }
@@ -82,6 +82,26 @@ pub(crate) fn map(entries: &[(u64, u64, E820Type)]) -> MemoryMap {
     MemoryMap::from_entries(entries.iter().map(entry))
 }
 
+/// What copying span by span takes, were all moved pages in the last spans.
+fn copy_room(m: &Machine, layout: &Layout) -> u64 {
+    let (stays, mut moved) = (layout.in_place(&m.keep), layout.figures.displaced);
+    let top = layout.next_map(&m.map).ram().hull().unwrap().end();
+    let (mut copied, mut returned, mut most) = (0, 0, 0);
+    for (i, span) in layout.spans.iter().enumerate().rev() {
+        let head = if i == 0 { layout.head.len() } else { SPAN_HEAD_BYTES };
+        let stay = stays.bytes_within(*span);
+        let filled = moved.min(span.len() - stay - head.min(span.len() - stay));
+        moved -= filled;
+        copied += stay + filled;
+        most = most.max(copied - copied.min(returned));
+        if span.end() < top || !m.nodes.is_empty() {
+            let whole = range(span.start() + GRANULE, span.end().max(span.start() + 2 * GRANULE));
+            returned += whole.align_inward(m.memory_block).map_or(0, PhysRange::len);
+        }
+    }
+    most
+}
+
 /// Everything that must hold of every plan.
 pub(crate) fn check(machine: &Machine, layout: &Layout) {
     let m = machine;
@@ -95,13 +115,21 @@ pub(crate) fn check(machine: &Machine, layout: &Layout) {
     assert!(layout.spans.windows(2).all(|w| w[0].end() <= w[1].start()), "ascending and apart");
     for pair in layout.spans.windows(2).filter(|w| w[0].end() == w[1].start()) {
         let border = |node: &Node| node.memory.iter().any(|m| m.start() == pair[1].start());
-        assert!(m.nodes.iter().any(border), "two touch amid a node");
+        let cut = (pair[1].start() + GRANULE).is_multiple_of(m.memory_block);
+        assert!(
+            m.nodes.iter().any(border) || cut && m.pieces != Pieces::Any,
+            "two touch amid a node"
+        );
     }
     for span in &layout.spans {
         let on = m.nodes.iter().filter(|node| node.memory.overlaps(*span)).collect::<Vec<_>>();
         assert!(on.len() <= 1 && on.iter().all(|node| node.memory.contains_range(*span)));
     }
-    assert!(layout.spans.len() >= m.pieces);
+    let room = copy_room(m, layout);
+    assert!(room <= layout.figures.copy_room, "{room} > {:?}", layout.figures);
+    if let Pieces::Parts(parts) = m.pieces {
+        assert!(layout.figures.copy_room <= m.keep.bytes() / parts, "{:?}", layout.figures);
+    }
     assert!(layout.spans.iter().all(|s| s.is_aligned(GRANULE) && s.start() >= LOW_LIMIT));
     assert!(spans.subtract(&ram).is_empty());
 

@@ -2,7 +2,7 @@
 
 use crate::common::{MIB, Machine, map, range};
 use physmem::{E820Type, FrameSet, MemoryMap, PAGE_SIZE, PhysRange, RangeSet};
-use plan::{FOUR_GIB, GRANULE, LOW_LIMIT, Node};
+use plan::{FOUR_GIB, GRANULE, LOW_LIMIT, Node, Pieces};
 use proptest::prelude::*;
 
 /// 1 MiB without holes, RAM with holes, earlier regions and ragged ends, more RAM above 4 GiB.
@@ -100,7 +100,11 @@ pub(crate) fn machines() -> impl Strategy<Value = Machine> {
                 prop_oneof![2 => Just(0usize), 1 => 1..20usize],
                 prop_oneof![2 => Just(None), 1 => (0..200u64, 0..40u64).prop_map(Some)],
                 prop_oneof![1 => Just(0u64), 1 => 0..300 * MIB],
-                prop_oneof![4 => Just(1usize), 1 => 2..5usize],
+                prop_oneof![
+                    3 => Just(Pieces::Any),
+                    1 => (2..9u64).prop_map(Pieces::Parts),
+                    1 => (0..100u64).prop_map(|n| Pieces::ToFit { needs: n * MIB }),
+                ],
             );
             let limits = (
                 1..9usize,
