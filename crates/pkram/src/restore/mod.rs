@@ -26,7 +26,7 @@ use crate::machine;
 use crate::manifest::{Manifest, Source};
 use crate::progress::Progress;
 use crate::region::contents::{Bytes, manifest, open_rest, verify};
-use crate::region::{Region, discover, part, release, release_span, returns, wake_all};
+use crate::region::{Region, discover, finish, part, release, release_span, returns, wake_all};
 use copy::Copying;
 use journal::Journal;
 use physmem::PAGE_SIZE;
@@ -91,6 +91,11 @@ pub fn restore(
     let _ = part(region);
     if region.in_use() {
         return Err(RestoreError::InUse { region: region.uuid });
+    }
+
+    if !region.missing.is_empty() {
+        // An earlier run was killed as it gave back a span.
+        give_back(&mut done, finish()?);
     }
 
     let mut journal = Journal::open(region.uuid)?;
