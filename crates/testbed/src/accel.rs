@@ -69,6 +69,7 @@ fn probe(folder: &Path, kernel: &Kernel, images: &Images) -> bool {
         nvdimm_mib: None,
         cpus: 1,
         uefi: false,
+        nodes: 1,
         append: String::new(),
         resets: false,
         limit: PROBE_LIMIT,

@@ -38,6 +38,7 @@ pub(crate) struct Machine {
     pub(crate) memory_mib: u32,
     pub(crate) cpus: u32,
     pub(crate) uefi: bool,
+    pub(crate) nodes: u32,
     pub(crate) nvdimm_mib: Option<u32>,
     pub(crate) append: String,
     pub(crate) resets: bool,
@@ -62,6 +63,7 @@ impl<'a> Builder<'a> {
             memory_mib: 1024,
             cpus: 1,
             uefi: false,
+            nodes: 1,
             nvdimm_mib: None,
             append: String::new(),
             resets: false,
@@ -88,6 +90,13 @@ impl<'a> Builder<'a> {
     #[must_use]
     pub fn uefi(mut self, uefi: bool) -> Self {
         self.machine.uefi = uefi;
+        self
+    }
+
+    /// NUMA nodes, each with an equal share of memory, the processors all on the first; 1 unless told.
+    #[must_use]
+    pub fn nodes(mut self, nodes: u32) -> Self {
+        self.machine.nodes = nodes;
         self
     }
 
@@ -170,7 +179,18 @@ fn memory(machine: &Machine) -> Vec<String> {
             ram + mib
         ),
     };
-    words.split(' ').map(str::to_owned).collect()
+    let mut words: Vec<_> = words.split(' ').map(str::to_owned).collect();
+    for node in (0..machine.nodes).filter(|_| machine.nodes > 1) {
+        let share = ram / machine.nodes;
+        let cpus = if node == 0 { format!(",cpus=0-{}", machine.cpus - 1) } else { String::new() };
+        words.extend([
+            "-object".to_owned(),
+            format!("memory-backend-ram,id=node{node},size={share}M"),
+            "-numa".to_owned(),
+            format!("node,nodeid={node},memdev=node{node}{cpus}"),
+        ]);
+    }
+    words
 }
 
 fn read_only(options: &str, path: &Path) -> String {
