@@ -7,6 +7,7 @@ mod common;
 mod foreign;
 mod generations;
 mod killed;
+mod machines;
 mod memory;
 mod programs;
 mod refusals;

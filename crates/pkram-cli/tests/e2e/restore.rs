@@ -1,7 +1,100 @@
 //! Copies back to where everything came from.
 
-use crate::common::{hop, number};
-use anyhow::{Result, ensure};
+use crate::common::{HOP, hop, meminfo, memory_map, number};
+use anyhow::{Context, Result, ensure};
+use physmem::{E820Type, PhysRange};
+use serde_json::Value;
+
+/// Bytes of data: five files and a small tree.
+const DATA: u64 = 5 * FILE + (20 << 20);
+const FILE: u64 = 216 << 20;
+
+/// What a restore may take besides the region, one part in so many of the data.
+const PART: u64 = 4;
+
+/// What the measure is off by, in bytes: kernels keep some memory to themselves for every processor.
+const NOISE: u64 = 16 << 20;
+
+/// Notes how much memory is available, in KiB, until killed.
+const WATCH: &str = "while :; do while read -r k v u; do case $k in \
+    MemAvailable:) echo $v; break;; esac; done < /proc/meminfo; sleep 0.1; done";
+
+/// Where restores are killed, as `guest killat` is told: with a span copied and not marked; with one
+/// marked and still aside; amid the hand-back of a later one.
+const KILLS: [&[&str]; 3] = [
+    &["--call", "pwrite64"],
+    &["--call", "pwrite64", "--then", "1"],
+    &["--call", "write", "--nth", "25"],
+];
+
+#[test]
+fn restore_needs_little_more_than_the_data() -> Result<()> {
+    let Some(bed) = testbed::e2e("restore_needs_little_more_than_the_data") else { return Ok(()) };
+    let mut vm = bed.vm("peak", bed.kernel("6.12")?).memory_mib(2048).boot()?;
+    let all = meminfo(&mut vm, "MemTotal")?;
+    let pattern = |verb| {
+        format!(
+            "for i in 1 2 3 4 5; do \
+             guest pattern {verb} /dev/shm/tree/$i --size {FILE} --seed $i; done"
+        )
+    };
+    let tree = "mount -o remount,size=80% /dev/shm && mkdir /dev/shm/tree /dev/shm/tree/small && \
+                guest mktree --seed 11 --files 100 --total 20 /dev/shm/tree/small";
+    let write = format!("{tree} && {}", pattern("write"));
+    vm.program(["sh", "-euc", &write]).limit(HOP).run()?;
+    let small = vm.run(["guest", "digest", "/dev/shm/tree/small"])?;
+
+    hop(&mut vm, bed.kernel("7.3")?, &["--pieces", &PART.to_string(), "tree=/dev/shm/tree"])?;
+    let list: Value = vm.exec(["pkram", "list", "--json"])?.json()?;
+    let spans = list["regions"][0]["spans"].as_array().context("no spans")?.clone();
+    let region: u64 = spans.iter().map(|span| span["bytes"].as_u64().unwrap_or(0)).sum();
+    ensure!(region >= DATA && spans.len() as u64 >= PART, "{list}");
+    let (total, rest) = (meminfo(&mut vm, "MemTotal")?, meminfo(&mut vm, "MemAvailable")?);
+    ensure!(rest < DATA, "{rest} bytes are free: that is room for a second copy of {DATA}");
+    vm.sh("mount -o remount,size=30% /dev/shm")?;
+    let refused = vm.exec(["pkram", "restore"])?;
+    ensure!(refused.stderr.contains("are to be copied there"), "{}", refused.stderr);
+    vm.sh("mount -o remount,size=1500M /dev/shm")?;
+
+    // Killed at three places, it begins again each time.
+    let watch = vm.spawn(["sh", "-c", WATCH], "/run/watch.log")?;
+    let mut left = Vec::new();
+    for when in KILLS {
+        let argv = ["guest", "killat"].iter().chain(when).chain(&["--", "pkram", "restore"]);
+        let killed = vm.program(argv.copied()).limit(HOP).exec()?;
+        ensure!(killed.code == Some(9), "not killed at {when:?}: {killed:?}");
+        let list: Value = vm.exec(["pkram", "list", "--json"])?.json()?;
+        left.push(list["regions"][0]["spans"].as_array().context("no spans left")?.len());
+    }
+    ensure!(left[0] == spans.len() && left[1] < left[0] && left[2] < left[1], "{left:?}");
+    let said = vm.program(["pkram", "restore", "--json"]).limit(HOP).run()?;
+    vm.kill(watch, 9)?;
+    let said: Value = serde_json::from_str(&said)?;
+    ensure!(said["nodes"][0]["place"] == "/dev/shm/tree", "{said}");
+    ensure!(vm.run(["pkram", "list"])?.contains("no regions"), "a region is left");
+    vm.program(["sh", "-euc", &pattern("check")]).limit(HOP).run()?;
+    ensure!(vm.run(["guest", "digest", "/dev/shm/tree/small"])? == small, "the trees differ");
+
+    let log = vm.read_file("/run/watch.log")?;
+    let log = String::from_utf8_lossy(&log);
+    let available = |line: &str| line.trim().parse::<u64>().ok().map(|kib| kib * 1024);
+    let least = log.lines().filter_map(available).min().context("nothing was watched")?;
+    // Before the restore all that was not available was the region's and the system's.
+    let system = all - rest - region;
+    let most = all - least - system;
+    eprintln!("{DATA} bytes of data, {region} of region, {most} at the peak");
+    ensure!(most <= region + DATA / PART + NOISE, "{most} bytes at the peak, {region} of region");
+    // Every whole memory block behind the first 2 MiB of a span is memory again.
+    let map = memory_map(&mut vm)?;
+    let blocks = |span: PhysRange| PhysRange::new(span.start() + (2 << 20), span.end()).ok();
+    let aside = map.entries().iter().filter(|e| e.kind == E820Type::Pram);
+    let whole = aside.filter_map(|e| blocks(e.range));
+    let whole: u64 = whole.filter_map(|s| s.align_inward(128 << 20)).map(PhysRange::len).sum();
+    let now = meminfo(&mut vm, "MemTotal")?;
+    ensure!(now == total + whole, "MemTotal was {total}, is {now}; {whole} bytes in blocks");
+    ensure!(region - whole <= DATA / PART, "{whole} of {region} bytes came back");
+    Ok(())
+}
 
 #[test]
 fn restore_makes_what_was() -> Result<()> {
