@@ -203,7 +203,10 @@ impl<'a> Ground<'a> {
                 continue;
             }
             if self.request.fixed.overlaps(span) {
-                let ranges = self.request.fixed.within(span).collect();
+                // Those at its start, where its head would be.
+                let head = PhysRange::from_len(span.start(), self.head_len(i)).unwrap_or(span);
+                let vacated = self.vacated(head).into_iter();
+                let ranges = vacated.flat_map(|under| self.request.fixed.within(under)).collect();
                 return Err(PlanError::FixedMustMove { ranges });
             }
             spans = rest;
