@@ -138,7 +138,10 @@ impl Vm {
     fn message(&mut self, deadline: Instant) -> Result<Message> {
         let why = match self.agent.next(deadline) {
             Ok(message) => return Ok(message),
-            Err(Silence::Deadline) => "no answer from the guest in time".to_owned(),
+            Err(Silence::Deadline) => {
+                let kept = if self.keep_registers().is_ok() { "" } else { "; no registers" };
+                format!("no answer from the guest in time{kept}")
+            }
             Err(Silence::Closed) => match self.qmp.end() {
                 Some(reason) => format!("the guest is gone ({reason})"),
                 None => "QEMU is gone".to_owned(),
@@ -146,6 +149,14 @@ impl Vm {
         };
         self.qemu.failed = true;
         Err(anyhow!("{why}; {}", self.qemu.epitaph()))
+    }
+
+    /// Writes beside the logs where each processor is: in the mover, in the next kernel, nowhere.
+    fn keep_registers(&mut self) -> Result<()> {
+        let all = json!({ "command-line": "info registers -a" });
+        let registers = self.qmp.execute("human-monitor-command", &all)?;
+        let text = registers.as_str().context("registers are not text")?;
+        Ok(std::fs::write(self.qemu.file("registers"), text)?)
     }
 
     /// Remembers a failure, so that the logs stay.
