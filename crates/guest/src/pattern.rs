@@ -26,13 +26,15 @@ pub(crate) struct Args {
 enum What {
     /// Make a file and fill it through a mapping
     Write {
-        file: PathBuf,
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
         #[command(flatten)]
         shape: Shape,
     },
     /// Fail unless the file has the pattern, and its holes
     Check {
-        file: PathBuf,
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
         #[command(flatten)]
         shape: Shape,
     },
@@ -133,15 +135,15 @@ impl Shape {
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     match &args.what {
-        What::Write { file, shape } => {
+        What::Write { files, shape } => files.iter().try_for_each(|file| {
             let made =
                 File::options().read(true).write(true).create(true).truncate(true).open(file);
             shape.fill(&made.with_context(|| format!("make {}", file.display()))?)
-        }
-        What::Check { file, shape } => {
+        }),
+        What::Check { files, shape } => files.iter().try_for_each(|file| {
             let open = File::open(file).with_context(|| format!("open {}", file.display()))?;
             shape.check(&open).with_context(|| format!("{}", file.display()))
-        }
+        }),
         What::Memfd { name, huge, seal, shape } => {
             let huge = if *huge {
                 MemfdFlags::HUGETLB | MemfdFlags::HUGE_2MB

@@ -84,7 +84,7 @@ fn islands(vm: &mut Vm, dir: &str, pool: u64) -> Result<BTreeSet<u64>> {
         "echo {pool} > /proc/sys/vm/nr_hugepages && \
          test $(cat /proc/sys/vm/nr_hugepages) = {pool} && \
          mkdir -p {dir} && mount -t hugetlbfs -o pagesize=2M none {dir} && \
-         for i in $(seq {pool}); do guest pattern write {dir}/$i --size {HUGE}; done"
+         guest pattern write $(seq -f {dir}/%g {pool}) --size {HUGE}"
     ))?;
     let mut found: Vec<_> = starts(frames(vm, dir)?).collect();
     found.sort();
@@ -111,7 +111,7 @@ fn check_islands(vm: &mut Vm, name: &str) -> Result<BTreeSet<u64>> {
     let uuid = region_of(vm, name)?;
     vm.sh(&format!(
         "mkdir -p {REGION} && pkram mount {uuid} {REGION} && cd {REGION}/{name} && \
-         for f in *; do guest pattern check $f --size {HUGE}; done"
+         guest pattern check * --size {HUGE}"
     ))?;
     let found = starts(frames(vm, &format!("{REGION}/{name}"))?).map(|(at, _)| at).collect();
     vm.run(["umount", REGION])?;
