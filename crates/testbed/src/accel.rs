@@ -11,7 +11,7 @@ use anyhow::Result;
 
 use crate::artifacts::Kernel;
 use crate::testbed::Images;
-use crate::vm::{Machine, Vm};
+use crate::vm::{Firmware, Machine, Vm};
 
 const PROBE_LIMIT: Duration = Duration::from_secs(20);
 
@@ -68,7 +68,7 @@ fn probe(folder: &Path, kernel: &Kernel, images: &Images) -> bool {
         memory_mib: 512,
         nvdimm_mib: None,
         cpus: 1,
-        uefi: false,
+        firmware: Firmware::Bios,
         nodes: 1,
         append: String::new(),
         resets: false,

@@ -48,6 +48,9 @@ const QEMU: &str = "qemu-system-x86";
 const QEMU_COMMON: &str = "qemu-system-common";
 const QEMU_NETBOOT: &str = "ipxe-qemu";
 
+/// What a machine with Secure Boot boots through, without what their maintainer scripts need.
+const SIGNED: [&str; 2] = ["shim-signed", "grub-efi-amd64-signed"];
+
 /// What no guest reads, below `/usr`.
 const UNREAD: [&str; 6] = [
     "share/doc",
@@ -59,11 +62,12 @@ const UNREAD: [&str; 6] = [
 ];
 
 /// Folders below `/usr` of which guests read only these files: what a QEMU in a guest needs for a
-/// PC without a screen.
-const READ: [(&str, &[&str]); 3] = [
+/// PC without a screen, and the one image of GRUB that [`SIGNED`] is for.
+const READ: [(&str, &[&str]); 4] = [
     ("share/qemu", &["kvmvapic.bin", "linuxboot_dma.bin"]),
     ("share/seabios", &["bios-256k.bin"]),
     ("lib/x86_64-linux-gnu/qemu", &["accel-tcg-x86_64.so"]),
+    ("lib/grub", &["grubx64.efi.signed"]),
 ];
 
 /// A stock kernel.
@@ -167,7 +171,7 @@ fn cache_folder() -> Result<PathBuf> {
 }
 
 fn programs() -> Vec<String> {
-    ROOT_PACKAGES.into_iter().chain([QEMU]).map(str::to_owned).collect()
+    ROOT_PACKAGES.into_iter().chain([QEMU]).chain(SIGNED).map(str::to_owned).collect()
 }
 
 fn fetch(folder: &Path, progress: &dyn Fn(&str)) -> Result<Manifest> {
@@ -179,6 +183,7 @@ fn fetch(folder: &Path, progress: &dyn Fn(&str)) -> Result<Manifest> {
     needs.extend(ROOT_PACKAGES.map(str::to_owned));
     apt.download_closure(&needs, &debs)?;
     apt.download(&[QEMU, QEMU_COMMON].map(str::to_owned), &debs)?;
+    apt.download(&SIGNED.map(str::to_owned), &debs)?;
     let root = unpack(&debs, &folder.join("trees/root"))?;
     prune(&root)?;
 

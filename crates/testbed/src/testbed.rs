@@ -29,7 +29,7 @@ const RECIPES: [&str; 3] =
 /// A prepared testbed; make one per process and share it.
 #[derive(Debug)]
 pub struct Testbed {
-    artifacts: Artifacts,
+    pub(crate) artifacts: Artifacts,
     pub(crate) images: Images,
     pub(crate) accel: Accel,
     pub(crate) runs: PathBuf,

@@ -31,9 +31,12 @@ fn refused(vm: &mut Vm, words: &[&str], why: &[&str]) -> Result<()> {
 }
 
 /// A machine with a range set aside, made as a user would: choose, add the parameter, boot again.
-fn reserved(bed: &Testbed, name: &str, uefi: bool) -> Result<(Vm, String)> {
+fn reserved(bed: &Testbed, name: &str, secure: bool) -> Result<(Vm, String)> {
     let kernel = bed.kernel("6.12")?;
-    let machine = |name: &str| bed.vm(name, kernel).memory_mib(1024).uefi(uefi);
+    let machine = |name: &str| {
+        let machine = bed.vm(name, kernel).memory_mib(1024);
+        if secure { machine.secure_boot() } else { machine }
+    };
     let mut vm = machine(&format!("{name}-choose")).boot()?;
     vm.sh("mkdir -p /etc/default && touch /etc/default/grub")?;
     let said = reserve(&mut vm, &["--size", "192M"])?;
@@ -83,15 +86,26 @@ fn file_load(vm: &mut Vm, next: &Kernel, parameter: &str) -> Result<()> {
     Ok(())
 }
 
-/// As Secure Boot does; only the other way is left then.
-fn lock_down(vm: &mut Vm) -> Result<()> {
-    vm.sh("mount -t securityfs none /sys/kernel/security; echo integrity > /sys/kernel/security/lockdown")?;
+/// Under Secure Boot the kernel has locked itself down, and takes only signed ones.
+fn locked_down(vm: &mut Vm, next: &Kernel) -> Result<()> {
+    vm.sh("mountpoint -q /sys/kernel/security || mount -t securityfs none /sys/kernel/security")?;
+    let lockdown = vm.sh("cat /sys/kernel/security/lockdown")?;
+    ensure!(lockdown.contains("[integrity]"), "no lockdown: {lockdown}");
     let said = vm.exec(["pkram", "check"])?;
     ensure!(said.code == Some(1), "{said:?}");
     let text = String::from_utf8_lossy(&said.stdout);
     for word in ["forbids kexec_load", "reserved     possible"] {
         ensure!(text.contains(word), "no {word}: {text}");
     }
+    vm.sh("echo kept > /dev/shm/note")?;
+    let (image, why) = (next.guest_image(), ["locked down (integrity)", "pkram reserve"]);
+    refused(vm, &["kexec", "--kernel", &image, "note=/dev/shm/note"], &why)?;
+    vm.sh(&format!(
+        "cp {image} /dev/shm/forged; echo | dd of=/dev/shm/forged bs=1 seek=1M conv=notrunc"
+    ))?;
+    let forged = vm.exec(["kexec", "-s", "-l", "/dev/shm/forged"])?;
+    ensure!(forged.code != Some(0), "a kernel with a wrong signature is taken");
+    vm.sh("rm /dev/shm/forged /dev/shm/note")?;
     Ok(())
 }
 
@@ -129,15 +143,15 @@ fn unmount_and_check(vm: &mut Vm, device: &str) -> Result<()> {
 
 /// A region that came through a reboot, a panic and `kexec -s`: the machine, the parameter, and the
 /// digests of the trees `one` and `two`.
-fn survives(bed: &Testbed, name: &str, uefi: bool) -> Result<(Vm, String, [String; 2])> {
-    let (mut vm, parameter) = reserved(bed, name, uefi)?;
+fn survives(bed: &Testbed, name: &str, secure: bool) -> Result<(Vm, String, [String; 2])> {
+    let (mut vm, parameter) = reserved(bed, name, secure)?;
     mount(&mut vm)?;
     let one = fill(&mut vm, "one", "1")?;
     vm.run(["umount", REGION])?;
 
     cross(&mut vm, &RESET)?;
     let said = intact(&mut vm, 2, &[("one", &one)])?;
-    if uefi {
+    if secure {
         ensure!(said["wipe"] == "unknown", "efivarfs is not mounted: {said}");
         // OVMF without a TPM has no such request, and lets nobody make one.
         vm.sh("mount -t efivarfs none /sys/firmware/efi/efivars")?;
@@ -156,9 +170,13 @@ fn survives(bed: &Testbed, name: &str, uefi: bool) -> Result<(Vm, String, [Strin
     ensure!(said["needs_replay"] == true, "a panic unmounts nothing: {said}");
     unmount_and_check(&mut vm, &device)?;
 
-    file_load(&mut vm, bed.kernel("6.1")?, &parameter)?;
-    if uefi {
-        lock_down(&mut vm)?;
+    let next = bed.kernel("6.1")?;
+    if secure {
+        locked_down(&mut vm, next)?;
+    }
+    file_load(&mut vm, next, &parameter)?;
+    if secure {
+        locked_down(&mut vm, next)?;
     }
     intact(&mut vm, 4, &trees)?;
     vm.run(["umount", REGION])?;
@@ -166,8 +184,8 @@ fn survives(bed: &Testbed, name: &str, uefi: bool) -> Result<(Vm, String, [Strin
 }
 
 #[test]
-fn reserved_memory_survives_under_uefi() -> Result<()> {
-    let name = "reserved_memory_survives_under_uefi";
+fn reserved_memory_survives_under_secure_boot() -> Result<()> {
+    let name = "reserved_memory_survives_under_secure_boot";
     let Some(bed) = testbed::e2e(name) else { return Ok(()) };
     survives(bed, name, true).map(drop)
 }

@@ -1,16 +1,15 @@
 //! What a test machine is made of, and QEMU's command line for it.
 
-use std::fs;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use super::Vm;
+use super::firmware::{self, Firmware};
 use crate::accel::Accel;
 use crate::artifacts::Kernel;
-use crate::host::OVMF_DIR;
 use crate::testbed::{Images, Testbed};
 
 /// The kernel command line of every machine. Stock, but quick to boot under TCG and sure to end
@@ -44,7 +43,7 @@ pub(crate) struct Machine {
     pub(crate) accel: Accel,
     pub(crate) memory_mib: u32,
     pub(crate) cpus: u32,
-    pub(crate) uefi: bool,
+    pub(crate) firmware: Firmware,
     pub(crate) nodes: u32,
     pub(crate) nvdimm_mib: Option<u32>,
     pub(crate) append: String,
@@ -69,7 +68,7 @@ impl<'a> Builder<'a> {
             accel: bed.accel,
             memory_mib: 1024,
             cpus: 1,
-            uefi: false,
+            firmware: Firmware::Bios,
             nodes: 1,
             nvdimm_mib: None,
             append: String::new(),
@@ -96,7 +95,15 @@ impl<'a> Builder<'a> {
     /// Boots through UEFI (OVMF) rather than SeaBIOS.
     #[must_use]
     pub fn uefi(mut self, uefi: bool) -> Self {
-        self.machine.uefi = uefi;
+        self.machine.firmware = if uefi { Firmware::Uefi } else { Firmware::Bios };
+        self
+    }
+
+    /// Boots through UEFI with Secure Boot: OVMF with Microsoft's keys takes Debian's shim, that
+    /// takes GRUB, that takes the kernel, each for its signature; the kernel locks itself down.
+    #[must_use]
+    pub fn secure_boot(mut self) -> Self {
+        self.machine.firmware = Firmware::SecureBoot(self.bed.artifacts.root());
         self
     }
 
@@ -150,11 +157,6 @@ pub(super) fn command(machine: &Machine, run: &Path, sockets: &Path) -> Result<C
         // kexec resets nothing: a reset is a crash, and the machine must not boot again unless that
         // is what is tested.
         .args(["-action", if machine.resets { "reboot=reset" } else { "reboot=shutdown" }])
-        .arg("-kernel")
-        .arg(&machine.kernel.image)
-        .arg("-initrd")
-        .arg(&machine.images.initrd)
-        .args(["-append", format!("{APPEND} {}", machine.append).trim_end()])
         .args(["-drive", &read_only("if=none,id=art", &machine.images.disk)])
         .args(["-device", "virtio-blk-pci,drive=art"])
         .args(["-chardev", &format!("file,id=console,path={}", run.join("serial.log").display())])
@@ -162,16 +164,7 @@ pub(super) fn command(machine: &Machine, run: &Path, sockets: &Path) -> Result<C
         // QEMU starts the guest once we are connected, so no word of it is lost.
         .args(["-chardev", &socket("agent", "on", sockets), "-serial", "chardev:agent"])
         .args(["-chardev", &socket("qmp", "off", sockets), "-mon", "chardev=qmp,mode=control"]);
-    if machine.uefi {
-        let variables = run.join("uefi-variables.fd");
-        fs::copy(Path::new(OVMF_DIR).join("OVMF_VARS_4M.fd"), &variables)
-            .context("copy OVMF's variables")?;
-        let code = Path::new(OVMF_DIR).join("OVMF_CODE_4M.fd");
-        command
-            .args(["-drive", &read_only("if=pflash", &code)])
-            .arg("-drive")
-            .arg(format!("if=pflash,format=raw,file={}", variables.display()));
-    }
+    firmware::add(&mut command, machine, run)?;
     Ok(command)
 }
 
@@ -200,7 +193,7 @@ fn memory(machine: &Machine) -> Vec<String> {
     words
 }
 
-fn read_only(options: &str, path: &Path) -> String {
+pub(super) fn read_only(options: &str, path: &Path) -> String {
     format!("{options},format=raw,readonly=on,file={}", path.display())
 }
 

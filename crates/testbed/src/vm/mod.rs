@@ -8,6 +8,7 @@
 
 mod agent;
 mod files;
+mod firmware;
 mod kexec;
 mod machine;
 mod program;
@@ -25,6 +26,7 @@ use self::agent::{Agent, Silence};
 use self::qemu::Qemu;
 use self::qmp::Qmp;
 
+pub(crate) use self::firmware::Firmware;
 pub use self::kexec::Hop;
 pub(crate) use self::machine::Machine;
 pub use self::machine::{APPEND, Builder, GUEST_INITRD};
