@@ -2,7 +2,7 @@
 //!
 //! | group | what is measured | where |
 //! |---|---|---|
-//! | `census` | hold and census of a file on tmpfs | here, in a process of its own |
+//! | `census`, `census-huge` | hold and census of a file on tmpfs, in pages of 4 KiB and 2 MiB | here, in a process of its own |
 //! | `copy` | the mover's copying instruction beside `memcpy` | here, in a process of its own |
 //! | `compose-files`, `compose-large` | region filesystems for synthetic trees | here, in a process of its own |
 //! | `plan` | spans and moves for synthetic hosts | here, in a process of its own each |
@@ -71,6 +71,7 @@ pub(crate) struct Args {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Group {
     Census,
+    CensusHuge,
     Copy,
     ComposeFiles,
     ComposeLarge,
@@ -139,6 +140,9 @@ fn measure(group: Group, quick: bool) -> Result<Vec<Row>> {
         Group::Mount => arrival::mount,
         Group::Restore => arrival::restore,
         Group::Plan => return plans(&name, runs(NATIVE_RUNS)),
+        Group::CensusHuge => {
+            return figure::repeat(&name, runs(NATIVE_RUNS), || once::with_own_mounts(&name));
+        }
         Group::Census | Group::Copy | Group::ComposeFiles | Group::ComposeLarge => {
             return figure::repeat(&name, runs(NATIVE_RUNS), || once::in_child(&name, &[]));
         }
@@ -162,7 +166,8 @@ fn plans(name: &str, runs: usize) -> Result<Vec<Row>> {
 /// One native run, in this process.
 fn figures_of(groups: &[Group], host: usize) -> Result<Vec<Figure>> {
     match groups {
-        [Group::Census] => census::measure(),
+        [Group::Census] => census::small(),
+        [Group::CensusHuge] => census::huge(),
         [Group::Copy] => Ok(copy::measure()),
         [Group::ComposeFiles] => compose::files(),
         [Group::ComposeLarge] => compose::large(),

@@ -12,7 +12,17 @@ use super::machine::{field, read};
 
 /// Measures a native group once, in a fresh process.
 pub(super) fn in_child(group: &str, more: &[&str]) -> Result<Vec<Figure>> {
-    let output = Command::new(std::env::current_exe()?)
+    figures(&mut Command::new(std::env::current_exe()?), group, more)
+}
+
+/// The same, in a process whose mounts nobody else sees.
+pub(super) fn with_own_mounts(group: &str) -> Result<Vec<Figure>> {
+    let program = std::env::current_exe()?;
+    figures(Command::new("unshare").args(["--mount", "--"]).arg(program), group, &[])
+}
+
+fn figures(program: &mut Command, group: &str, more: &[&str]) -> Result<Vec<Figure>> {
+    let output = program
         .args(["bench", "--once", group])
         .args(more)
         .stderr(Stdio::inherit())
