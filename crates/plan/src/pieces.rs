@@ -24,9 +24,6 @@ use crate::tidy::{returnable, returned};
 use crate::{GRANULE, Pieces, PlanError, Request, SPAN_HEAD_BYTES};
 use physmem::{PhysRange, RangeSet};
 
-/// How many numbers of touching pieces are tried out in full.
-const TRIALS: usize = 4;
-
 /// Cuts the spans as they are to come back, if they are to. Cuts are borders among the nodes'.
 pub(crate) fn cut(
     request: &Request<'_>,
@@ -89,13 +86,15 @@ pub(crate) fn copy_room(ground: &Ground<'_>, set: &RangeSet) -> u64 {
     room
 }
 
-/// Numbers of touching pieces that could do, the fewest first: what is kept in one, and a block at
-/// each cut.
+/// Numbers of touching pieces that could do, the fewest first: from what is kept alone up to three
+/// times as many, as blocks are lost at cuts.
 fn few_parts(ground: &Ground<'_>, room: u64) -> impl Iterator<Item = u64> + use<> {
-    let (kept, block) = (ground.request.keep.bytes(), ground.request.memory_block);
+    let least = ground.request.keep.bytes().div_ceil(room.max(1)).max(2);
     let most = ground.limits.spans as u64;
-    let could = move |&n: &u64| kept / n + (n - 1).saturating_mul(block) <= room;
-    (2..=most).filter(could).take(TRIALS)
+    [4, 5, 6, 8, 12]
+        .into_iter()
+        .map(move |quarters| least * quarters / 4)
+        .filter(move |&n| n <= most)
 }
 
 /// The spans cut so that no piece has more than one part in `parts` of what is kept, where that can
