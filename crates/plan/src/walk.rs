@@ -17,8 +17,9 @@
 //! | a piece that touches the one above | the same, and a share of a block | lost blocks + 1 |
 //!
 //! A piece and the blocks lost above it are at most so many blocks together: that is what copying it
-//! out takes. The lowest may have some more, as it is the one that is not full. Of all walks that come to the same block in the same state the cheapest is kept; which
-//! piece is best, from which block on, is the greatest of a window that moves along.
+//! out takes. The lowest may have some more, as it is the one that is not full. Of all walks that
+//! come to the same block in the same state the cheapest is kept; which piece is best, from which
+//! block on, is the greatest of a window that moves along.
 
 use std::collections::VecDeque;
 use std::ops::Range;
