@@ -21,6 +21,7 @@
 #![deny(unsafe_code)]
 
 pub mod ages;
+mod attributes;
 pub mod census;
 mod filesystem;
 pub mod handover;

@@ -228,6 +228,11 @@ fn files_that_change_before_the_jump() -> Result<()> {
             "fallocate -p -o 1M -l 4K /dev/shm/file && dd if=/dev/urandom of=/dev/shm/file bs=4K seek=256 count=1 conv=notrunc",
             "other page frames at offset 0x100000",
         ),
+        ("chmod 600 /dev/shm/file", "other permissions, owner or extended attributes"),
+        (
+            "setfattr -n user.a -v b /dev/shm/file",
+            "other permissions, owner or extended attributes",
+        ),
         ("rm /dev/shm/file", "disappeared"),
         ("cp /dev/shm/file /tmp/f && mv /tmp/f /dev/shm/file", "disappeared"),
     ] {

@@ -4,7 +4,7 @@ use super::frames::{Part, populate, read_frames};
 use super::stamp::Stamp;
 use super::view::{TASK_BYTES, View, views};
 use super::{Census, CensusError, FileCensus, io_at};
-use crate::nodes::{ObjectFile, Save};
+use crate::nodes::{Backing, ObjectFile, Save};
 use crate::pagemap::Pagemap;
 use crate::progress::Progress;
 use crate::workers::{each, processors};
@@ -27,6 +27,8 @@ pub enum Change {
         /// Bytes now.
         now: u64,
     },
+    /// Its permissions, owner or extended attributes.
+    Attributes,
     /// A page lies elsewhere, came or went.
     Frames {
         /// Offset in the file of the first such page.
@@ -39,6 +41,7 @@ impl fmt::Display for Change {
         match self {
             Self::Gone => f.write_str("disappeared"),
             Self::Names => f.write_str("got or lost names"),
+            Self::Attributes => f.write_str("got other permissions, owner or extended attributes"),
             Self::Size { was, now } if now < was => {
                 write!(f, "shrank from {was} to {now} bytes")
             }
@@ -142,7 +145,13 @@ fn look(
     let Some(views) = views(save, object)? else { return Ok(Some(Change::Gone)) };
     let mut same = !full && views.len() == before.stamps.len();
     for (view, was) in views.iter().zip(&before.stamps) {
-        let now = Stamp::new(&view.stat().map_err(|e| io_at(&path())(e))?);
+        let stat = view.stat().map_err(|e| io_at(&path())(e))?;
+        if let Backing::Path { as_found, .. } = &object.backing
+            && !as_found.still(&stat, &path()).map_err(|e| io_at(&path())(e))?
+        {
+            return Ok(Some(Change::Attributes));
+        }
+        let now = Stamp::new(&stat);
         if was.size != now.size {
             return Ok(Some(Change::Size { was: was.size, now: now.size }));
         }

@@ -1,10 +1,12 @@
 //! Where the pages of an object are now.
 
+use crate::attributes::{mark, mark_now, of_file};
+use regionfs::Attributes;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, Stat, StatxFlags, major, minor, openat, statx};
 use std::ffi::OsStr;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// An object: an inode of the tree that gets its data from pages.
 #[derive(Debug)]
@@ -20,9 +22,31 @@ pub(crate) struct ObjectFile {
 #[derive(Debug)]
 pub(crate) enum Backing {
     /// In a file that is opened when it is needed: there may be a million.
-    Path { dir: u32, name: Box<OsStr>, device: u64, inode: u64 },
+    Path { dir: u32, name: Box<OsStr>, device: u64, inode: u64, as_found: AsFound },
     /// In open files.
     Open { label: Box<str>, pieces: Vec<Piece> },
+}
+
+/// What an inode's attributes were when they were read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct AsFound {
+    /// Seconds and nanoseconds; attributes do not change without it.
+    ctime: (i64, u32),
+    /// By [`mark`].
+    mark: u64,
+}
+
+impl AsFound {
+    pub(super) fn of(attributes: &Attributes) -> Self {
+        let ctime = (attributes.ctime.secs, attributes.ctime.nanos);
+        Self { ctime, mark: mark(attributes) }
+    }
+
+    /// Whether the open file at `path` still has them.
+    pub(crate) fn still(&self, stat: &Stat, path: &Path) -> io::Result<bool> {
+        let ctime = of_file(stat).ctime;
+        Ok((ctime.secs, ctime.nanos) == self.ctime || mark_now(stat, path)? == self.mark)
+    }
 }
 
 /// A part of an open file.

@@ -1,5 +1,6 @@
 //! A node in the making.
 
+use super::backing::AsFound;
 use super::{Folder, FoundFile, NodeError, Object, Save, mine};
 use crate::manifest;
 use crate::memory::Memory;
@@ -106,8 +107,9 @@ impl<'s> Node<'s> {
         found: &FoundFile<'_>,
     ) -> Result<Entry, TreeError> {
         let content = Content::File { size: found.size, extents: Vec::new() };
+        let as_found = AsFound::of(&attributes);
         let entry = self.add(dir, name, attributes, content)?;
-        self.save.push_found(entry, found)?;
+        self.save.push_found(entry, found, as_found)?;
         Ok(entry)
     }
 

@@ -1,5 +1,6 @@
 //! An object in the making.
 
+use super::backing::AsFound;
 use super::memory::{reopen, shared_pages, whole};
 use super::{Backing, Entry, NodeError, ObjectFile, Piece, Save};
 use crate::memory::Memory;
@@ -164,13 +165,14 @@ impl Save {
         &mut self,
         entry: Entry,
         found: &FoundFile<'_>,
+        as_found: AsFound,
     ) -> Result<(), TreeError> {
         if self.dirs.last().is_none_or(|last| last != found.folder) {
             self.dirs.push(found.folder.to_owned());
         }
         let dir = u32::try_from(self.dirs.len() - 1).map_err(|_| TreeError::TooManyNames)?;
         let FoundFile { name, device, inode, size, .. } = *found;
-        let backing = Backing::Path { dir, name: name.into(), device, inode };
+        let backing = Backing::Path { dir, name: name.into(), device, inode, as_found };
         self.files.push(ObjectFile { node: entry.0, size, backing });
         Ok(())
     }

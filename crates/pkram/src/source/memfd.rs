@@ -1,7 +1,7 @@
 //! A memfd of a running process: `memfd:PID:FD`.
 
 use super::SourceError;
-use super::attributes::of_file;
+use crate::attributes::of_file;
 use crate::manifest::{MemfdOrigin, Origin};
 use crate::nodes::Save;
 use rustix::fs::{SealFlags, fcntl_get_seals, fstat, tell};

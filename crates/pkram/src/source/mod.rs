@@ -7,7 +7,6 @@
 //! | a memfd of a process | a directory with one file of the memfd's name |
 //! | a SysV segment | a directory with the file `segment` |
 
-mod attributes;
 mod error;
 mod memfd;
 mod spec;

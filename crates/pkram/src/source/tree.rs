@@ -1,7 +1,7 @@
 //! Files and trees on tmpfs and hugetlbfs: every name, attribute and link, but no content.
 
 use super::SourceError;
-use super::attributes::attributes;
+use crate::attributes::attributes;
 use crate::filesystem::{Kind, describe, kind_of};
 use crate::manifest::Origin;
 use crate::nodes::{Entry, FoundFile, Node, NodeError, Save};

@@ -3,6 +3,7 @@
 use regionfs::{Attributes, Timestamp, Xattr};
 use rustix::fs::{Stat, Statx, StatxTimestamp, lgetxattr, llistxattr};
 use rustix::io::Errno;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::path::Path;
 
@@ -11,7 +12,7 @@ use std::path::Path;
 const XATTR_SIZE_MAX: usize = 65536;
 
 /// Everything about an inode but its content.
-pub(super) fn attributes(stat: &Statx, path: &Path) -> io::Result<Attributes> {
+pub(crate) fn attributes(stat: &Statx, path: &Path) -> io::Result<Attributes> {
     Ok(Attributes {
         mode: stat.stx_mode & 0o7777,
         uid: stat.stx_uid,
@@ -24,12 +25,28 @@ pub(super) fn attributes(stat: &Statx, path: &Path) -> io::Result<Attributes> {
     })
 }
 
+/// A number that is another one when permissions, owner or extended attributes are. Times are not
+/// in it.
+pub(crate) fn mark(attributes: &Attributes) -> u64 {
+    let Attributes { mode, uid, gid, xattrs, .. } = attributes;
+    let mut xattrs: Vec<_> = xattrs.iter().map(|x| (&x.name, &x.value)).collect();
+    xattrs.sort_unstable();
+    let mut hasher = DefaultHasher::new();
+    (mode, uid, gid, xattrs).hash(&mut hasher);
+    hasher.finish()
+}
+
+/// What [`mark`] says of the open file at `path` now.
+pub(crate) fn mark_now(stat: &Stat, path: &Path) -> io::Result<u64> {
+    Ok(mark(&Attributes { xattrs: xattrs(path)?, ..of_file(stat) }))
+}
+
 /// Everything that an open file without a path says about its inode.
 #[expect(
     clippy::cast_possible_truncation,
     reason = "nanoseconds are below a billion, and mode bits 12"
 )]
-pub(super) fn of_file(stat: &Stat) -> Attributes {
+pub(crate) fn of_file(stat: &Stat) -> Attributes {
     let time = |secs, nanos: u64| Timestamp { secs, nanos: nanos as u32 };
     let ctime = time(stat.st_ctime, stat.st_ctime_nsec);
     Attributes {
