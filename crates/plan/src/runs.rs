@@ -61,9 +61,12 @@ pub(crate) struct Price {
 pub(crate) fn best_runs(stretches: &[Stretch], price: Price, k: usize) -> Option<RangeSet> {
     let mut nodes = alternate(stretches, price.granule);
     let mut share = 2;
+    // Used again in each round: on a large machine they are hundreds of MiB.
+    let (mut sizes, mut fewer) = (Vec::new(), Vec::new());
     loop {
         let runs = gainful(&nodes);
-        let mut sizes: Vec<u64> = nodes.iter().map(Node::size).collect();
+        sizes.clear();
+        sizes.extend(nodes.iter().map(Node::size));
         let least = sizes.iter().min().copied()?;
         let cheap = price.run.unsigned_abs();
         if runs <= k.min(1) || runs <= k && least >= cheap {
@@ -75,10 +78,13 @@ pub(crate) fn best_runs(stretches: &[Stretch], price: Price, k: usize) -> Option
         let at = sizes.len() / share;
         let limit = if runs > k { MUST.unsigned_abs() } else { cheap };
         let size = (*sizes.select_nth_unstable(at).1).min(limit - 1).max(least);
-        match sweep(&nodes, size, if runs > k { k } else { 1 }) {
-            // Cut short: larger nodes may have gone before smaller ones, unless all are equal.
-            (_, true) if size > least => share *= 2,
-            (fewer, _) => (nodes, share) = (fewer, 2),
+        let cut_short = sweep(&nodes, size, if runs > k { k } else { 1 }, &mut fewer);
+        if cut_short && size > least {
+            // Larger nodes may have gone before smaller ones, unless all are equal.
+            share *= 2;
+        } else {
+            std::mem::swap(&mut nodes, &mut fewer);
+            share = 2;
         }
     }
     let runs = nodes.iter().filter(|n| n.gain > 0).filter_map(|n| {
@@ -122,12 +128,13 @@ fn join(a: i64, b: i64) -> i64 {
     if a == WALL || b == WALL { WALL } else { a.saturating_add(b).max(WALL + 1) }
 }
 
-/// The nodes after every node up to `most` in size that is not larger than its neighbours has
-/// become one with them; and whether that stopped because only `k` gainful nodes were left.
-fn sweep(nodes: &[Node], most: u64, k: usize) -> (Vec<Node>, bool) {
+/// Makes `done` the nodes after every node up to `most` in size that is not larger than its
+/// neighbours has become one with them. Says whether that stopped because only `k` gainful nodes
+/// were left.
+fn sweep(nodes: &[Node], most: u64, k: usize, done: &mut Vec<Node>) -> bool {
     let mut left = gainful(nodes);
-    let mut done: Vec<Node> = Vec::with_capacity(nodes.len());
-    for &node in nodes {
+    done.clear();
+    for (i, &node) in nodes.iter().enumerate() {
         done.push(node);
         while let [.., a, b, c] = done[..] {
             let size = b.size();
@@ -135,7 +142,8 @@ fn sweep(nodes: &[Node], most: u64, k: usize) -> (Vec<Node>, bool) {
                 break;
             }
             if left == k {
-                return (rest(done, nodes, c), true);
+                done.extend(&nodes[i + 1..]);
+                return true;
             }
             left -= 1;
             done.truncate(done.len() - 3);
@@ -143,14 +151,7 @@ fn sweep(nodes: &[Node], most: u64, k: usize) -> (Vec<Node>, bool) {
             done.push(Node { gain, first: a.first, last: c.last });
         }
     }
-    (done, false)
-}
-
-/// The nodes done so far and those that follow the last of them.
-fn rest(mut done: Vec<Node>, nodes: &[Node], last: Node) -> Vec<Node> {
-    let next = nodes.iter().position(|n| n.first > last.last).unwrap_or(nodes.len());
-    done.extend(&nodes[next..]);
-    done
+    false
 }
 
 #[cfg(test)]
