@@ -112,6 +112,8 @@ stack_top:
 );
 
 /// Called by the stub above, once.
+// SAFETY: unsafe to call, as `params` must be the block in the blob and the stack be set up. The
+// stub does both before it calls, and nothing else can: no other code names it.
 unsafe extern "sysv64" fn enter(
     params: *const [u8; Params::SIZE],
     entered: u64,
