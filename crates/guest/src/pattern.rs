@@ -24,14 +24,14 @@ pub(crate) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum What {
-    /// Make a file and fill it through a mapping
+    /// Make files and fill each through a mapping
     Write {
         #[arg(required = true)]
         files: Vec<PathBuf>,
         #[command(flatten)]
         shape: Shape,
     },
-    /// Fail unless the file has the pattern, and its holes
+    /// Fail unless each file has the pattern, and its holes
     Check {
         #[arg(required = true)]
         files: Vec<PathBuf>,
