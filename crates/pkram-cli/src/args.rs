@@ -1,7 +1,7 @@
 //! The command line.
 
-use crate::size::parse_size;
 use clap::{Args, Parser, Subcommand};
+use config::size::parse_size;
 use std::path::PathBuf;
 
 /// Keeps chosen memory alive across kexec on stock Linux kernels.

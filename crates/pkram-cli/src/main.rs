@@ -11,7 +11,6 @@ mod args;
 mod bar;
 #[cfg(test)]
 mod man;
-mod size;
 mod verbs;
 
 use clap::Parser;

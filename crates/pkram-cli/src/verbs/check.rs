@@ -3,8 +3,8 @@
 use crate::answer::print;
 use crate::args::Save;
 use crate::bar::Bars;
-use crate::size::show;
 use anyhow::Context as _;
+use config::size::show;
 use pkram::census::{self, Manner};
 use pkram::manifest::{Manifest, PlanFigures};
 use pkram::nodes;

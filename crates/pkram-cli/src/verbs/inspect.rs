@@ -1,8 +1,8 @@
 //! `pkram inspect`: what an image or device carries, offline.
 
 use crate::answer::print;
-use crate::size::show;
 use anyhow::Context as _;
+use config::size::show;
 use pkram::head::{HEAD_BYTES, SpanHead};
 use pkram::manifest::Manifest;
 use pkram::region::contents;

@@ -1,8 +1,8 @@
 //! `pkram list`: regions here, and what they carry.
 
 use crate::answer::print;
-use crate::size::show;
 use anyhow::Context as _;
+use config::size::show;
 use pkram::ages::{Age, Ages};
 use pkram::machine::MachineError;
 use pkram::region::{Device, Discovered, Region, contents, discover, given_back};

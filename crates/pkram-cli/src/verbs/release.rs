@@ -2,7 +2,7 @@
 //! before and waits.
 
 use crate::answer::print;
-use crate::size::show;
+use config::size::show;
 use pkram::machine::mem_total;
 use pkram::region::{discover, finish, release, release_remains};
 use serde::Serialize;

@@ -1,7 +1,7 @@
 //! `pkram reserve`: memory that is kept out of RAM from boot on.
 
 use crate::answer::print;
-use crate::size::show;
+use config::size::show;
 use pkram::reserve::{self, Arrival, Standing, Wipe};
 use serde::Serialize;
 use std::fmt;

@@ -2,7 +2,7 @@
 
 use crate::answer::print;
 use crate::bar::Bars;
-use crate::size::show;
+use config::size::show;
 use pkram::region::{RegionError, discover};
 use pkram::restore::{self, RestoreOptions};
 use serde::Serialize;

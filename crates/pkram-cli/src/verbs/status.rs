@@ -1,7 +1,7 @@
 //! `pkram status`: what this machine and this kernel can do, and how this kernel came here.
 
 use crate::answer::print;
-use crate::size::show;
+use config::size::show;
 use pkram::handover::Handover;
 use pkram::holder::{self, Ask, Reply};
 use pkram::machine;

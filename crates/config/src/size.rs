@@ -4,8 +4,11 @@
 const UNITS: [(&str, u64); 4] =
     [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
 
-/// Reads `512M`, `512MiB`, `2g`, `4096`.
-pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
+/// Reads `512M`, `512MiB`, `2g`, `4096` as bytes.
+///
+/// # Errors
+/// What is wrong with the text, and what was expected.
+pub fn parse_size(text: &str) -> Result<u64, String> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let unit = &text[digits.len()..];
     let factor = match unit.to_ascii_lowercase().as_str() {
@@ -24,11 +27,22 @@ pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
 }
 
 /// Writes `386.0 MiB`.
+#[must_use]
 #[expect(clippy::cast_precision_loss, reason = "shown with one decimal")]
-pub(crate) fn show(bytes: u64) -> String {
+pub fn show(bytes: u64) -> String {
     match UNITS.iter().find(|(_, unit)| bytes >= *unit) {
         Some((name, unit)) => format!("{:.1} {name}", bytes as f64 / *unit as f64),
         None => format!("{bytes} B"),
+    }
+}
+
+/// Writes `386M` so that [`parse_size()`] reads the same; bytes where no unit fits.
+#[must_use]
+pub fn exact(bytes: u64) -> String {
+    let fits = |unit: u64| bytes > 0 && bytes.is_multiple_of(unit);
+    match UNITS.iter().find(|(_, unit)| fits(*unit)) {
+        Some((name, unit)) => format!("{}{}", bytes / unit, &name[..1]),
+        None => bytes.to_string(),
     }
 }
 
@@ -47,5 +61,8 @@ mod tests {
         }
         assert_eq!(show(386 << 20), "386.0 MiB");
         assert_eq!(show(17), "17 B");
+        for exactly in ["0", "4095", "4K", "386M", "1025G", "3T"] {
+            assert_eq!(exact(parse_size(exactly).unwrap()), exactly);
+        }
     }
 }
