@@ -26,9 +26,11 @@ pub mod files;
 pub mod identity;
 pub mod image;
 pub mod initrd;
+pub mod installed;
 pub mod mover_segment;
 pub mod moves;
 pub mod nextkernel;
+pub mod placeholder;
 pub mod preflight;
 pub mod setup_data;
 #[allow(unsafe_code)]

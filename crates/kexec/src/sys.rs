@@ -2,13 +2,16 @@
 
 use physmem::{PAGE_SIZE, PhysRange};
 use rustix::system::{RebootCommand, reboot};
-use std::ffi::{c_long, c_ulong, c_void};
+use std::ffi::{CStr, c_long, c_ulong, c_void};
 use std::io;
+use std::os::fd::{AsRawFd as _, BorrowedFd};
 
 /// `KEXEC_SEGMENT_MAX`, `include/uapi/linux/kexec.h`.
 pub const MOST_SEGMENTS: usize = 16;
 /// `KEXEC_ARCH_X86_64`: the ELF machine number in the upper half, `include/uapi/linux/kexec.h`.
 const ARCH_X86_64: c_ulong = 62 << 16;
+/// There is no initrd, `include/uapi/linux/kexec.h`.
+const KEXEC_FILE_NO_INITRAMFS: c_ulong = 4;
 
 /// Bytes, and where the old kernel puts them at the jump.
 #[derive(Clone, Copy, Debug)]
@@ -60,6 +63,51 @@ pub enum KexecError {
 /// The kernel does **not** check what lies at the destinations: see [`crate::Scene::check`].
 pub(crate) fn load(entry: u64, segments: &[Segment<'_>]) -> Result<(), KexecError> {
     kexec_load(entry, &raw_segments(segments)?)
+}
+
+/// `kexec_file_load()`—Makes a kernel file what the next [`jump`] enters. The kernel makes the memory
+/// map itself, of its own: regions that are here go along, nothing else does. It checks the
+/// signature where it must, so this is allowed under lockdown.
+pub fn load_file(
+    kernel: BorrowedFd<'_>,
+    initrd: Option<BorrowedFd<'_>>,
+    cmdline: &CStr,
+) -> Result<(), KexecError> {
+    let flags = if initrd.is_none() { KEXEC_FILE_NO_INITRAMFS } else { 0 };
+    let initrd = initrd.map_or(-1, |fd| fd.as_raw_fd());
+    let cmdline = cmdline.to_bytes_with_nul();
+    // SAFETY: kexec_file_load(2) takes two descriptors, which live as long as their borrows, and
+    // reads `cmdline.len()` bytes, the last of them 0, from a slice that outlives the call. It
+    // writes no memory of this process.
+    let result: c_long = unsafe {
+        libc::syscall(
+            libc::SYS_kexec_file_load,
+            kernel.as_raw_fd(),
+            initrd,
+            cmdline.len(),
+            cmdline.as_ptr(),
+            flags,
+        )
+    };
+    if result == 0 {
+        return Ok(());
+    }
+    let source = io::Error::last_os_error();
+    let likely = match source.raw_os_error() {
+        Some(libc::EPERM) => {
+            "CAP_SYS_BOOT is needed, kernel.kexec_load_disabled must be 0, and under lockdown the \
+             kernel's signature must be one that this kernel trusts"
+        }
+        Some(libc::ENOSYS) => "this kernel is built without CONFIG_KEXEC_FILE",
+        Some(libc::EBUSY) => "another kexec call is under way; try again",
+        Some(libc::ENOEXEC) => "the file is no kernel image",
+        Some(libc::ENOMEM | libc::EADDRNOTAVAIL) => "too little free memory for the kernel",
+        Some(libc::EKEYREJECTED | libc::ENODATA | libc::EBADMSG) => {
+            "the kernel's signature is missing or not trusted"
+        }
+        _ => "unexpected: see the kernel log",
+    };
+    Err(KexecError::Call { call: "kexec_file_load", source, likely })
 }
 
 /// Takes back what was loaded.
