@@ -77,7 +77,7 @@ impl Seat {
     pub fn take() -> Result<Self, HolderError> {
         let dir = Path::new(DIR);
         fs::create_dir_all(dir)?;
-        fs::set_permissions(dir, fs::Permissions::from_mode(0o700))?;
+        fs::set_permissions(dir, fs::Permissions::from_mode(0o755))?;
         let lock =
             File::options().write(true).create(true).truncate(false).open(dir.join("lock"))?;
         match flock(&lock, FlockOperation::NonBlockingLockExclusive) {

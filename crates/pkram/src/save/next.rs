@@ -3,7 +3,7 @@
 use crate::machine::{MachineError, mem_total};
 use kexec::BzImage;
 use kexec::bzimage::BzImageError;
-use kexec::cmdline::conflicts;
+use kexec::cmdline::{compose, conflicts};
 use kexec::initrd::{Contents, InitrdError};
 use kexec::nextkernel::{NextKernel as Abilities, Verdict};
 use physmem::{MemoryMap, PAGE_BYTES};
@@ -48,6 +48,25 @@ pub enum CmdlineChoice {
         /// What is added.
         append: Option<String>,
     },
+}
+
+/// This kernel's command line.
+const OWN_CMDLINE: &str = "/proc/cmdline";
+
+impl CmdlineChoice {
+    /// The command line that it comes to.
+    ///
+    /// # Errors
+    /// This kernel's own cannot be read.
+    pub fn text(&self) -> io::Result<String> {
+        Ok(match self {
+            Self::Append(text) => compose(None, Some(text)),
+            Self::Reuse { append } => {
+                let own = fs::read(OWN_CMDLINE)?;
+                compose(Some(&String::from_utf8_lossy(&own)), append.as_deref())
+            }
+        })
+    }
 }
 
 /// Why the next kernel cannot be used.
@@ -108,14 +127,8 @@ impl NextKernel {
         let read = |path: &Path| read(path, limit);
         let image = read(&options.kernel)?;
         let initrd = options.initrd.as_deref().map(|p| Initrd::open(p, limit)).transpose()?;
-        let cmdline = match &options.cmdline {
-            CmdlineChoice::Append(text) => kexec::cmdline::compose(None, Some(text)),
-            CmdlineChoice::Reuse { append } => {
-                let own = read(Path::new("/proc/cmdline"))?;
-                let own = String::from_utf8_lossy(&own);
-                kexec::cmdline::compose(Some(&own), append.as_deref())
-            }
-        };
+        let own = |source| io_at(Path::new(OWN_CMDLINE), source);
+        let cmdline = options.cmdline.text().map_err(own)?;
         let next = Self { path: options.kernel.clone(), image, initrd, cmdline };
         next.parse()?;
         Ok(next)

@@ -14,7 +14,7 @@ mod sysv;
 mod tree;
 
 pub use error::SourceError;
-pub use spec::{SourceSpec, SpecError, What, check_names};
+pub use spec::{SourceSpec, SpecError, What, check_names, escape_path};
 pub(crate) use sysv::SEGMENT;
 
 use crate::nodes::Save;

@@ -133,7 +133,7 @@ pub fn check_names(specs: &[SourceSpec]) -> Result<(), SpecError> {
 
 /// The path as `systemd-escape --path` writes it: slashes become `-`, what is no letter, digit,
 /// `:`, `_` or `.` becomes `\xNN`, and so does a leading dot.
-fn escape_path(path: &Path) -> String {
+pub fn escape_path(path: &Path) -> String {
     let bytes = path.as_os_str().as_bytes();
     let parts: Vec<_> =
         bytes.split(|&b| b == b'/').filter(|p| !p.is_empty() && *p != b".").collect();
