@@ -1,0 +1,88 @@
+//! What was to come through the last kexec, noted on disk before the jump: without it, nobody in
+//! the next kernel could tell memory that is missing from memory that never was.
+
+use serde::{Deserialize, Serialize};
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::path::Path;
+
+/// What pkram keeps over boots.
+pub(crate) const STATE: &str = "/var/lib/pkram";
+const FILE: &str = "attempt.json";
+
+/// One kexec that was prepared.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Attempt {
+    /// The region that was made; none where nothing was to be held.
+    pub(crate) region: Option<String>,
+    /// The nodes that were to come through.
+    pub(crate) nodes: Vec<String>,
+}
+
+impl Attempt {
+    /// Notes it down, for certain.
+    pub(crate) fn begin(region: Option<String>, nodes: Vec<String>) -> io::Result<()> {
+        let text = serde_json::to_vec(&Self { region, nodes })?;
+        write_whole(FILE, &text)
+    }
+
+    /// What was noted before this boot, if anything was; it is forgotten.
+    pub(crate) fn take() -> Option<Self> {
+        let path = Path::new(STATE).join(FILE);
+        let text = fs::read(&path).ok()?;
+        // Noted twice it would make memory seem missing that was never sent.
+        let _ = fs::remove_file(&path);
+        serde_json::from_slice(&text).ok()
+    }
+}
+
+/// Writes a file of ours that is there whole or not at all.
+pub(crate) fn write_whole(name: &str, bytes: &[u8]) -> io::Result<()> {
+    fs::create_dir_all(STATE)?;
+    let new = Path::new(STATE).join(format!("{name}.new"));
+    let mut file = File::create(&new)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(new, Path::new(STATE).join(name))?;
+    File::open(STATE)?.sync_all()
+}
+
+/// The required sources whose memory has been here once: without it their services do not start.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Expected {
+    sources: Vec<String>,
+}
+
+const EXPECTED: &str = "expected.json";
+
+impl Expected {
+    /// As it was noted; nothing where nothing was, or nothing readable.
+    pub(crate) fn read() -> Self {
+        let text = fs::read(Path::new(STATE).join(EXPECTED)).unwrap_or_default();
+        serde_json::from_slice(&text).unwrap_or_default()
+    }
+
+    /// Notes it down.
+    pub(crate) fn write(&self) -> io::Result<()> {
+        write_whole(EXPECTED, &serde_json::to_vec(self)?)
+    }
+
+    /// Whether a source is expected.
+    pub(crate) fn has(&self, source: &str) -> bool {
+        self.sources.iter().any(|s| s == source)
+    }
+
+    /// Expects a source no more. Says whether it was expected.
+    pub(crate) fn remove(&mut self, source: &str) -> bool {
+        let before = self.sources.len();
+        self.sources.retain(|s| s != source);
+        self.sources.len() < before
+    }
+
+    /// Expects a source from now on.
+    pub(crate) fn add(&mut self, source: &str) {
+        if !self.has(source) {
+            self.sources.push(source.to_owned());
+        }
+    }
+}

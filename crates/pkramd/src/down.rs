@@ -1,0 +1,111 @@
+//! The parts of a shutdown: `stage` while disks and journal are there, `jump` at its very end.
+//!
+//! ```text
+//! systemctl kexec ─► services stop ─► pkramd stage ─► killing spree, umount ─► pkramd jump kexec
+//!                                     last census,     spares the daemon        last look, jump
+//!                                     load
+//! ```
+//!
+//! Whatever fails takes back what is loaded, so that systemd's own `kexec -e` finds nothing and
+//! reboots the ordinary way (systemd: `src/shutdown/shutdown.c`).
+
+use crate::control::{Ask, DIR, Reply, Verb, ask};
+use anyhow::{Context as _, bail};
+use config::Config;
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::path::Path;
+use std::process::Command;
+
+/// Is there while a kernel is loaded that is worth nothing without the daemon.
+pub(crate) const STAGED: &str = "/run/pkram/staged";
+
+/// Asks the daemon to make everything ready, if this shutdown is to end in a kexec.
+pub(crate) fn stage(config: &Config) -> anyhow::Result<()> {
+    let Some(verb) = shutdown_verb()? else { return Ok(()) };
+    let answer = ask(Ask::Stage(verb), config.shutdown.deadline).context("ask pkramd");
+    match answer? {
+        Reply::Done(notes) => notes.iter().for_each(|note| eprintln!("<5>{note}")),
+        Reply::NotOurs => {}
+        Reply::Failed(why) => bail!("no memory is kept, the machine reboots: {why}"),
+    }
+    Ok(())
+}
+
+/// Jumps, as a hook of systemd-shutdown. Returns where that is not to be or cannot be.
+pub(crate) fn jump(config: &Config, verb: &str) -> anyhow::Result<()> {
+    let verb = match verb {
+        "kexec" => Verb::Kexec,
+        "reboot" => Verb::Reboot,
+        _ => return Ok(()),
+    };
+    let why = match ask(Ask::Jump(verb), config.shutdown.deadline) {
+        Ok(Reply::NotOurs) => return Ok(()),
+        Ok(Reply::Failed(why)) => why,
+        Ok(Reply::Done(_)) => "pkramd made no sense".to_owned(),
+        Err(error) => format!("pkramd does not answer: {error}"),
+    };
+    if Path::new(STAGED).exists() {
+        take_back();
+    }
+    kmsg(&format!("no memory is kept, rebooting: {why}"));
+    bail!(why)
+}
+
+/// Unloads; what is loaded would jump into pages that are no longer held.
+fn take_back() {
+    if let Err(error) = pkram::unload() {
+        kmsg(&format!("cannot unload: {error}"));
+    }
+    // In memory, and of no use any more.
+    let _ = fs::remove_file(STAGED);
+}
+
+/// The last place where anybody reads when the journal is gone.
+fn kmsg(text: &str) {
+    if let Ok(mut log) = File::options().write(true).open("/dev/kmsg") {
+        let _ = write!(log, "<3>pkram: {text}");
+    }
+}
+
+/// How the shutdown that goes on will end; `None` where it is none, or ends in darkness.
+fn shutdown_verb() -> anyhow::Result<Option<Verb>> {
+    let jobs = ["list-jobs", "--plain", "--no-legend", "--no-pager"];
+    let output = Command::new("systemctl").args(jobs).output().context("start systemctl")?;
+    Ok(verb_of(&String::from_utf8_lossy(&output.stdout)))
+}
+
+/// Lines are `JOB UNIT TYPE STATE`.
+fn verb_of(jobs: &str) -> Option<Verb> {
+    jobs.lines().find_map(|line| {
+        let mut words = line.split_whitespace().skip(1);
+        match (words.next()?, words.next()?) {
+            ("kexec.target", "start") => Some(Verb::Kexec),
+            ("reboot.target", "start") => Some(Verb::Reboot),
+            _ => None,
+        }
+    })
+}
+
+/// The daemon's mark that what is loaded depends on it.
+pub(crate) fn mark_staged(staged: bool) -> std::io::Result<()> {
+    fs::create_dir_all(DIR)?;
+    if staged { fs::write(STAGED, "") } else { fs::remove_file(STAGED) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_jobs_tell_how_the_shutdown_ends() {
+        // As `systemctl list-jobs --plain --no-legend` prints them.
+        let kexec = " 512 cron.service                stop  running\n\
+                     \x20511 kexec.target                start waiting\n\
+                     \x20514 systemd-kexec.service       start waiting\n";
+        assert_eq!(verb_of(kexec), Some(Verb::Kexec));
+        assert_eq!(verb_of(&kexec.replace("kexec.target", "reboot.target")), Some(Verb::Reboot));
+        assert_eq!(verb_of("512 poweroff.target start waiting\n"), None);
+        assert_eq!(verb_of("512 kexec.target stop waiting\n\ngarbage"), None);
+    }
+}

@@ -1,0 +1,147 @@
+//! On the way down, when all services have stopped: what is there to keep is held, the next kernel
+//! is loaded, and everything waits for the jump.
+
+use crate::arrive::{self, Arrivals, Came};
+use crate::attempt::Attempt;
+use crate::sources;
+use anyhow::Context as _;
+use config::{Cmdline, Config};
+use kexec::installed::installed;
+use pkram::holder::Seat;
+use pkram::nodes::Save;
+use pkram::progress::Silent;
+use pkram::region::{Region, discover, find_mounted};
+use pkram::save::{CmdlineChoice, NextOptions, Options, Prepared, prepare};
+use pkram::source::{SourceSpec, What, add_each};
+use std::ffi::CString;
+use std::fs::File;
+use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+
+/// A next kernel that is loaded, with everything that it is to find.
+#[derive(Debug)]
+pub(crate) struct Staged {
+    /// None where there is nothing to hold: regions that are here go along by themselves.
+    prepared: Option<Box<Prepared>>,
+    _seat: Seat,
+    /// What is worth telling.
+    pub(crate) notes: Vec<String>,
+}
+
+impl Staged {
+    /// Holds, plans, loads. One source that cannot be kept does not cost the others.
+    pub(crate) fn stage(config: &Config) -> anyhow::Result<Self> {
+        let seat = Seat::take()?;
+        let next = next_kernel(config)?;
+        let mut notes = Vec::new();
+        let (specs, carried) = present(config, &mut notes)?;
+        let mut save = Save::new();
+        let outcomes = add_each(&mut save, &specs)?;
+        for (spec, outcome) in specs.iter().zip(&outcomes) {
+            if let Err(error) = outcome {
+                notes.push(format!("source {} is not kept: {error}", spec.name));
+            }
+        }
+        if save.is_empty() {
+            load_file(&next)?;
+            Attempt::begin(None, carried).context(NOTING)?;
+            return Ok(Self { prepared: None, _seat: seat, notes });
+        }
+        let options = Options {
+            reserve_ram: config.shutdown.reserve_ram,
+            move_huge: config.shutdown.move_huge,
+            ..Options::new(next)
+        };
+        let mut prepared = prepare(save, &options, &Silent)?;
+        notes.extend(prepared.notes.iter().cloned());
+        let kept = prepared.manifest.sources.iter().map(|s| s.name.clone());
+        let region = prepared.region().to_string();
+        Attempt::begin(Some(region), kept.chain(carried).collect()).context(NOTING)?;
+        prepared.load()?;
+        Ok(Self { prepared: Some(Box::new(prepared)), _seat: seat, notes })
+    }
+
+    /// The last look, then the jump; an answer means that it did not happen, and that nothing is
+    /// loaded any more.
+    pub(crate) fn jump(self) -> anyhow::Error {
+        let Some(prepared) = self.prepared else { return kexec::sys::jump().into() };
+        match prepared.last_look(&Silent) {
+            Ok(()) => prepared.jump().into(),
+            Err(error) => error.into(),
+        }
+    }
+}
+
+const NOTING: &str = "cannot note down what is to come through";
+
+/// Loads the next kernel as any other program would, with nothing to keep but what is kept already.
+pub(crate) fn load_file(next: &NextOptions) -> anyhow::Result<()> {
+    let open = |path: &Path| File::open(path).with_context(|| path.display().to_string());
+    let kernel = open(&next.kernel)?;
+    let initrd = next.initrd.as_deref().map(open).transpose()?;
+    let cmdline = CString::new(next.cmdline.text().context("/proc/cmdline")?)?;
+    let initrd = initrd.as_ref().map(AsFd::as_fd);
+    Ok(kexec::sys::load_file(kernel.as_fd(), initrd, &cmdline)?)
+}
+
+/// The next kernel as configured, by default the one that the machine would boot.
+pub(crate) fn next_kernel(config: &Config) -> anyhow::Result<NextOptions> {
+    let kernel = &config.kernel;
+    let cmdline = match &kernel.cmdline {
+        Cmdline::Whole(whole) => CmdlineChoice::Append(whole.clone()),
+        Cmdline::Append(more) => CmdlineChoice::Reuse { append: Some(more.clone()) },
+        Cmdline::Reuse => CmdlineChoice::Reuse { append: None },
+    };
+    if let Some(image) = &kernel.image {
+        return Ok(NextOptions { kernel: image.clone(), initrd: kernel.initrd.clone(), cmdline });
+    }
+    let release = rustix::system::uname().release().to_string_lossy().into_owned();
+    let found = installed(Path::new("/"), &release)?;
+    Ok(NextOptions { kernel: found.image, initrd: found.initrd, cmdline })
+}
+
+/// The sources that are there to be held, and the names of those that a region carries over as
+/// they are.
+fn present(
+    config: &Config,
+    notes: &mut Vec<String>,
+) -> anyhow::Result<(Vec<SourceSpec>, Vec<String>)> {
+    let regions = discover()?.regions;
+    let mounted: Vec<_> = regions.iter().filter_map(device_of).collect();
+    let nodes: Vec<_> = arrive::nodes(&regions).into_iter().map(|found| found.node.name).collect();
+    let arrivals = Arrivals::read().unwrap_or_default();
+    let (mut held, mut carried) = (Vec::new(), Vec::new());
+    for source in &config.sources {
+        let specs = match sources::specs(source) {
+            Ok(specs) => specs,
+            Err(error) => {
+                notes.push(format!("source {} is not kept: {error:#}", source.name));
+                continue;
+            }
+        };
+        // Once its mount is gone, another file may show in its place.
+        let here = matches!(arrivals.sources.get(&source.name), Some(Came::InPlace { .. }));
+        for spec in specs {
+            let device = match &spec.what {
+                What::Path(path) => path.metadata().map(|found| found.dev()).ok(),
+                _ => None,
+            };
+            let in_region = device.is_some_and(|device| mounted.contains(&device));
+            match &spec.what {
+                _ if in_region || here && nodes.contains(&spec.name) => carried.push(spec.name),
+                What::Path(path) if device.is_none() => {
+                    notes.push(format!("source {}: there is no {}", spec.name, path.display()));
+                }
+                _ => held.push(spec),
+            }
+        }
+    }
+    Ok((held, carried))
+}
+
+/// The number of the device that a region is mounted from.
+fn device_of(region: &Region) -> Option<u64> {
+    let mounted = find_mounted(region).ok()??;
+    Some(mounted.dir.metadata().ok()?.dev())
+}
