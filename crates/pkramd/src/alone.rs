@@ -4,6 +4,7 @@
 //! stands in the way. Its first argument begins with `@` then, so that the final killing spree
 //! spares it (systemd: `src/shared/killall.c`, `ignore_proc()`).
 
+use crate::journal::Event;
 use anyhow::Context as _;
 use rustix::fs::{MemfdFlags, memfd_create};
 use std::ffi::OsStr;
@@ -28,7 +29,8 @@ pub(crate) fn stand_alone() -> anyhow::Result<()> {
     let path = format!("/proc/self/fd/{}", copy.as_raw_fd());
     let refused = again(OsStr::new(&path));
     // vm.memfd_noexec=2 forbids it; then from where it is.
-    eprintln!("<4>cannot run from memory ({refused}): disks may not be unmounted cleanly");
+    let text = format!("cannot run from memory ({refused}): disks may not be unmounted cleanly");
+    Event::Note.tell(&text);
     Err(again(OsStr::new("/proc/self/exe")).into())
 }
 

@@ -11,6 +11,7 @@
 use crate::attempt::{Attempt, Expected};
 use crate::control::DIR;
 use crate::generate::NODES;
+use crate::journal::Event;
 use anyhow::{Context as _, bail};
 use config::{Arrival, Config, Source, What};
 use pkram::loaded::load_from;
@@ -117,10 +118,14 @@ pub(crate) fn run(config: &Config) -> anyhow::Result<()> {
     expected.write().context("note down what is expected from now on")?;
     for (name, came) in &arrivals.sources {
         match came {
-            Came::InPlace { at } => eprintln!("<6>source {name} in place at {}", at.join(", ")),
-            Came::Copied { to } => eprintln!("<6>source {name} copied to {}", to.join(", ")),
+            Came::InPlace { at } => {
+                Event::InPlace.tell_of(name, &format!("is in place at {}", at.join(", ")));
+            }
+            Came::Copied { to } => {
+                Event::Copied.tell_of(name, &format!("was copied to {}", to.join(", ")));
+            }
             Came::Absent => {}
-            Came::Missing { why } => eprintln!("<3>source {name} is missing: {why}"),
+            Came::Missing { why } => Event::Missing.tell_of(name, &format!("is missing: {why}")),
         }
     }
     arrivals.write()
@@ -181,7 +186,8 @@ pub(crate) fn nodes(regions: &[Region]) -> Vec<Found> {
         let manifest = match manifest_of(region) {
             Ok(manifest) => manifest,
             Err(error) => {
-                eprintln!("<3>region {} is left as it is: {error:#}", region.uuid);
+                let uuid = region.uuid;
+                Event::RegionLeft.tell(&format!("region {uuid} is left as it is: {error:#}"));
                 continue;
             }
         };
@@ -239,7 +245,7 @@ fn copy<'a>(
     let options = RestoreOptions { names: names.collect(), to: None, keep: false };
     let restored = restore(region, &options, &Silent);
     if let Ok(done) = &restored {
-        done.notes.iter().for_each(|note| eprintln!("<5>{note}"));
+        done.notes.iter().for_each(|note| Event::Note.tell(note));
     }
     for (source, nodes) in wanted {
         let came = match &restored {

@@ -1,6 +1,9 @@
 //! How the daemon's short-lived parts ask the daemon: one JSON object a line, over a socket that
 //! only root reaches.
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::sockopt::socket_peercred;
+use rustix::process::{PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
@@ -39,8 +42,8 @@ pub(crate) enum Ask {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Reply {
-    /// Done; what there is to say about it.
-    Done(Vec<String>),
+    /// Done.
+    Done,
     /// Nothing is to be done: this shutdown is none of ours.
     NotOurs,
     /// It did not work; the text says why.
@@ -75,6 +78,23 @@ pub(crate) fn ask(what: Ask, deadline: Duration) -> io::Result<Reply> {
         return Err(io::Error::other("pkramd ended without an answer"));
     }
     Ok(serde_json::from_str(&answer)?)
+}
+
+/// Ends the daemon, whatever it is at, and waits until it is gone.
+///
+/// # Errors
+/// There is none, or it does not go.
+pub(crate) fn kill_daemon() -> io::Result<()> {
+    // The kernel notes down who listens (`unix(7)`, SO_PEERCRED); no answer is needed.
+    let pid = socket_peercred(UnixStream::connect(SOCKET)?)?.pid;
+    let daemon = pidfd_open(pid, PidfdFlags::empty())?;
+    pidfd_send_signal(&daemon, Signal::KILL)?;
+    let gone = PollFd::new(&daemon, PollFlags::IN);
+    let patience = Timespec::try_from(PATIENCE).map_err(io::Error::other)?;
+    match poll(&mut [gone], Some(&patience))? {
+        0 => Err(io::Error::from(io::ErrorKind::TimedOut)),
+        _ => Ok(()),
+    }
 }
 
 /// Reads what one client asks.

@@ -2,10 +2,12 @@
 
 use crate::control::{self, Ask, Reply, Verb};
 use crate::down::mark_staged;
+use crate::journal::Event;
 use crate::stage::{Staged, load_file, next_kernel};
 use anyhow::Context as _;
 use config::{Config, Reboot};
 use kexec::placeholder;
+use pkram::holder::Seat;
 use rustix::event::{PollFd, PollFlags, poll};
 use sd_notify::NotifyState;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -64,7 +66,7 @@ impl Daemon {
         // Where only signed kernels may be loaded it is the next kernel itself, as large as that is.
         let loaded = placeholder::load().or_else(|_| load_file(&next_kernel(&self.config)?));
         if let Err(error) = loaded {
-            eprintln!("<3>`systemctl kexec` cannot begin: {error:#}");
+            Event::NoPlaceholder.tell(&format!("`systemctl kexec` cannot begin: {error:#}"));
         }
     }
 
@@ -87,12 +89,16 @@ impl Daemon {
             return Reply::NotOurs;
         }
         self.staged = None;
-        match Staged::stage(&self.config) {
+        // Who loaded something by hand has it, and jumps by hand.
+        let seat = match Seat::take() {
+            Ok(seat) => seat,
+            Err(error) => return Reply::Failed(error.to_string()),
+        };
+        match Staged::stage(seat, &self.config) {
             Ok(staged) => {
-                let notes = staged.notes.clone();
                 self.staged = Some(staged);
                 match mark_staged(true) {
-                    Ok(()) => Reply::Done(notes),
+                    Ok(()) => Reply::Done,
                     Err(error) => self.give_up(&error.into()),
                 }
             }
@@ -123,7 +129,7 @@ impl Daemon {
         self.staged = None;
         let _ = mark_staged(false);
         if let Err(error) = pkram::unload() {
-            eprintln!("<3>cannot unload: {error}");
+            Event::Note.tell(&format!("cannot unload: {error}"));
         }
         Reply::Failed(format!("{error:#}"))
     }
@@ -131,9 +137,9 @@ impl Daemon {
     fn reload(&mut self) {
         match Config::read(Path::new("/")) {
             Ok(config) => self.config = config,
-            Err(rejected) => {
-                rejected.errors.iter().for_each(|e| eprintln!("<3>{e}; the old one stays"))
-            }
+            Err(rejected) => rejected.errors.iter().for_each(|error| {
+                Event::Configuration.tell(&format!("{error}; the configuration stays as it was"));
+            }),
         }
     }
 

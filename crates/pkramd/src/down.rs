@@ -9,27 +9,32 @@
 //! Whatever fails takes back what is loaded, so that systemd's own `kexec -e` finds nothing and
 //! reboots the ordinary way (systemd: `src/shutdown/shutdown.c`).
 
-use crate::control::{Ask, DIR, Reply, Verb, ask};
+use crate::control::{Ask, DIR, Reply, Verb, ask, kill_daemon};
+use crate::journal::Event;
 use anyhow::{Context as _, bail};
 use config::Config;
+use pkram::holder;
 use std::fs::{self, File};
 use std::io::Write as _;
-use std::path::Path;
-use std::process::Command;
+use std::process::{Command, ExitCode};
 
 /// Is there while a kernel is loaded that is worth nothing without the daemon.
 pub(crate) const STAGED: &str = "/run/pkram/staged";
 
 /// Asks the daemon to make everything ready, if this shutdown is to end in a kexec.
-pub(crate) fn stage(config: &Config) -> anyhow::Result<()> {
-    let Some(verb) = shutdown_verb()? else { return Ok(()) };
-    let answer = ask(Ask::Stage(verb), config.shutdown.deadline).context("ask pkramd");
-    match answer? {
-        Reply::Done(notes) => notes.iter().for_each(|note| eprintln!("<5>{note}")),
-        Reply::NotOurs => {}
-        Reply::Failed(why) => bail!("no memory is kept, the machine reboots: {why}"),
-    }
-    Ok(())
+pub(crate) fn stage(config: &Config) -> anyhow::Result<ExitCode> {
+    let Some(verb) = shutdown_verb()? else { return Ok(ExitCode::SUCCESS) };
+    let why = match ask(Ask::Stage(verb), config.shutdown.deadline) {
+        Ok(Reply::Done) => {
+            Event::Staged.tell("memory is ready to be kept");
+            return Ok(ExitCode::SUCCESS);
+        }
+        Ok(Reply::NotOurs) => return Ok(ExitCode::SUCCESS),
+        Ok(Reply::Failed(why)) => why,
+        Err(error) => format!("pkramd does not answer: {error}"),
+    };
+    Event::StageFailed.tell(&format!("no memory is kept, the machine reboots: {why}"));
+    Ok(ExitCode::FAILURE)
 }
 
 /// Jumps, as a hook of systemd-shutdown. Returns where that is not to be or cannot be.
@@ -39,21 +44,27 @@ pub(crate) fn jump(config: &Config, verb: &str) -> anyhow::Result<()> {
         "reboot" => Verb::Reboot,
         _ => return Ok(()),
     };
+    // What `pkram kexec --load-only` has loaded goes first: that was said by hand.
+    if verb == Verb::Kexec && holder::ask(holder::Ask::Status).is_ok() {
+        bail!("the jump by hand failed: {:?}", holder::ask(holder::Ask::Exec)?);
+    }
     let why = match ask(Ask::Jump(verb), config.shutdown.deadline) {
         Ok(Reply::NotOurs) => return Ok(()),
         Ok(Reply::Failed(why)) => why,
-        Ok(Reply::Done(_)) => "pkramd made no sense".to_owned(),
+        Ok(Reply::Done) => "pkramd made no sense".to_owned(),
         Err(error) => format!("pkramd does not answer: {error}"),
     };
-    if Path::new(STAGED).exists() {
-        take_back();
-    }
+    take_back();
     kmsg(&format!("no memory is kept, rebooting: {why}"));
     bail!(why)
 }
 
-/// Unloads; what is loaded would jump into pages that are no longer held.
+/// Unloads; what is loaded would jump into pages that are no longer held. A daemon that is late must
+/// not load anything after that.
 fn take_back() {
+    if let Err(error) = kill_daemon() {
+        kmsg(&format!("cannot end pkramd: {error}"));
+    }
     if let Err(error) = pkram::unload() {
         kmsg(&format!("cannot unload: {error}"));
     }

@@ -16,11 +16,13 @@ mod control;
 mod daemon;
 mod down;
 mod generate;
+mod journal;
 mod sources;
 mod stage;
 
 use clap::{Parser, Subcommand};
 use config::Config;
+use journal::Event;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -66,29 +68,31 @@ enum Part {
 
 fn main() -> ExitCode {
     match run(&Cli::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
-            eprintln!("<3>{error:#}");
+            eprintln!("pkramd: {error:#}");
             ExitCode::FAILURE
         }
     }
 }
 
-fn run(cli: &Cli) -> anyhow::Result<()> {
+fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
     if cli.part.is_none() {
         alone::stand_alone()?;
     }
     let config = Config::read(Path::new("/")).unwrap_or_else(|rejected| {
-        rejected.errors.iter().for_each(|error| eprintln!("<3>{error}"));
+        let told = |error: &config::ConfigError| Event::Configuration.tell(&error.to_string());
+        rejected.errors.iter().for_each(told);
         Config::default()
     });
     match &cli.part {
+        Some(Part::Stage) => return down::stage(&config),
         None => daemon::run(config),
         Some(Part::Arrive) => arrive::run(&config),
         Some(Part::Await { name }) => arrive::require(&config, name),
         Some(Part::Forget { name }) => arrive::forget(name),
         Some(Part::Generate { dirs }) => generate::generate(&config, &dirs[0]),
-        Some(Part::Stage) => down::stage(&config),
         Some(Part::Jump { verb }) => down::jump(&config, verb),
-    }
+    }?;
+    Ok(ExitCode::SUCCESS)
 }

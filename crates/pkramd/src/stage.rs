@@ -3,6 +3,7 @@
 
 use crate::arrive::{self, Arrivals, Came};
 use crate::attempt::Attempt;
+use crate::journal::Event;
 use crate::sources;
 use anyhow::Context as _;
 use config::{Cmdline, Config};
@@ -25,28 +26,24 @@ pub(crate) struct Staged {
     /// None where there is nothing to hold: regions that are here go along by themselves.
     prepared: Option<Box<Prepared>>,
     _seat: Seat,
-    /// What is worth telling.
-    pub(crate) notes: Vec<String>,
 }
 
 impl Staged {
     /// Holds, plans, loads. One source that cannot be kept does not cost the others.
-    pub(crate) fn stage(config: &Config) -> anyhow::Result<Self> {
-        let seat = Seat::take()?;
+    pub(crate) fn stage(seat: Seat, config: &Config) -> anyhow::Result<Self> {
         let next = next_kernel(config)?;
-        let mut notes = Vec::new();
-        let (specs, carried) = present(config, &mut notes)?;
+        let (specs, carried) = present(config)?;
         let mut save = Save::new();
         let outcomes = add_each(&mut save, &specs)?;
         for (spec, outcome) in specs.iter().zip(&outcomes) {
             if let Err(error) = outcome {
-                notes.push(format!("source {} is not kept: {error}", spec.name));
+                Event::SourceLeftOut.tell_of(&spec.name, &format!("is not kept: {error}"));
             }
         }
         if save.is_empty() {
             load_file(&next)?;
             Attempt::begin(None, carried).context(NOTING)?;
-            return Ok(Self { prepared: None, _seat: seat, notes });
+            return Ok(Self { prepared: None, _seat: seat });
         }
         let options = Options {
             reserve_ram: config.shutdown.reserve_ram,
@@ -54,12 +51,12 @@ impl Staged {
             ..Options::new(next)
         };
         let mut prepared = prepare(save, &options, &Silent)?;
-        notes.extend(prepared.notes.iter().cloned());
+        prepared.notes.iter().for_each(|note| Event::Note.tell(note));
         let kept = prepared.manifest.sources.iter().map(|s| s.name.clone());
         let region = prepared.region().to_string();
         Attempt::begin(Some(region), kept.chain(carried).collect()).context(NOTING)?;
         prepared.load()?;
-        Ok(Self { prepared: Some(Box::new(prepared)), _seat: seat, notes })
+        Ok(Self { prepared: Some(Box::new(prepared)), _seat: seat })
     }
 
     /// The last look, then the jump; an answer means that it did not happen, and that nothing is
@@ -103,10 +100,7 @@ pub(crate) fn next_kernel(config: &Config) -> anyhow::Result<NextOptions> {
 
 /// The sources that are there to be held, and the names of those that a region carries over as
 /// they are.
-fn present(
-    config: &Config,
-    notes: &mut Vec<String>,
-) -> anyhow::Result<(Vec<SourceSpec>, Vec<String>)> {
+fn present(config: &Config) -> anyhow::Result<(Vec<SourceSpec>, Vec<String>)> {
     let regions = discover()?.regions;
     let mounted: Vec<_> = regions.iter().filter_map(device_of).collect();
     let nodes: Vec<_> = arrive::nodes(&regions).into_iter().map(|found| found.node.name).collect();
@@ -116,7 +110,8 @@ fn present(
         let specs = match sources::specs(source) {
             Ok(specs) => specs,
             Err(error) => {
-                notes.push(format!("source {} is not kept: {error:#}", source.name));
+                let why = format!("is not kept: {error:#}");
+                Event::SourceLeftOut.tell_of(&source.name, &why);
                 continue;
             }
         };
@@ -131,7 +126,8 @@ fn present(
             match &spec.what {
                 _ if in_region || here && nodes.contains(&spec.name) => carried.push(spec.name),
                 What::Path(path) if device.is_none() => {
-                    notes.push(format!("source {}: there is no {}", spec.name, path.display()));
+                    let why = format!("is not kept: there is no {}", path.display());
+                    Event::SourceLeftOut.tell_of(&spec.name, &why);
                 }
                 _ => held.push(spec),
             }

@@ -1,0 +1,94 @@
+//! What the daemon and its parts tell, with stable message IDs.
+//!
+//! `journalctl MESSAGE_ID=…` finds every occurrence, and `journalctl -x` explains it, by
+//! `pkram.catalog`. Without the journal it goes to standard error.
+
+use libsystemd::logging::{Priority, connected_to_journal, journal_send};
+
+/// What is told. The IDs never change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Event {
+    /// Everything is ready for the jump.
+    Staged,
+    /// Nothing is ready, and the machine will reboot the ordinary way.
+    StageFailed,
+    /// A source is not part of what is kept.
+    SourceLeftOut,
+    /// A source is in place again.
+    InPlace,
+    /// A source was copied back.
+    Copied,
+    /// A source was to come and did not.
+    Missing,
+    /// A region is here that cannot be used.
+    RegionLeft,
+    /// Something in the configuration is wrong.
+    Configuration,
+    /// Something else is worth knowing.
+    Note,
+    /// `systemctl kexec` cannot begin.
+    NoPlaceholder,
+}
+
+impl Event {
+    /// Its ID, as `journalctl` takes it, and how much it matters.
+    const fn properties(self) -> (&'static str, Priority) {
+        match self {
+            Self::Staged => ("c307e3b2238448078e90affb3334fc98", Priority::Info),
+            Self::StageFailed => ("a2eea7d7ea524288bb4dbb4416b4e57a", Priority::Error),
+            Self::SourceLeftOut => ("ede57b61e99a469d9b37dc9f32198a00", Priority::Warning),
+            Self::InPlace => ("1c26f95b783e40129863c89c6ae7629e", Priority::Info),
+            Self::Copied => ("1f01004eca2048a18879876a09ee5abf", Priority::Info),
+            Self::Missing => ("35980c101dfa4c9bb00cb3e509040d2e", Priority::Error),
+            Self::RegionLeft => ("98295d27e7bd4570b8f9059ec75d3dfd", Priority::Error),
+            Self::Configuration => ("13eea801f7b2451a82f7fdb31c79408b", Priority::Error),
+            Self::Note => ("74951b4ed4a747878c9805b4ec4d4806", Priority::Notice),
+            Self::NoPlaceholder => ("d775663eb9ce46d6b026862232b13543", Priority::Error),
+        }
+    }
+
+    /// Tells it.
+    pub(crate) fn tell(self, text: &str) {
+        self.send(text, &[]);
+    }
+
+    /// Tells it of a source.
+    pub(crate) fn tell_of(self, source: &str, text: &str) {
+        self.send(&format!("source {source} {text}"), &[("PKRAM_SOURCE", source)]);
+    }
+
+    fn send(self, text: &str, more: &[(&str, &str)]) {
+        let (id, priority) = self.properties();
+        let own = [("MESSAGE_ID", id), ("SYSLOG_IDENTIFIER", "pkramd")];
+        let fields = own.iter().chain(more).copied();
+        let sent = connected_to_journal() && journal_send(priority, text, fields).is_ok();
+        if !sent {
+            eprintln!("<{}>{text}", u8::from(priority));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_catalog_explains_every_event() {
+        let catalog = include_str!("../units/pkram.catalog");
+        for event in [
+            Event::Staged,
+            Event::StageFailed,
+            Event::SourceLeftOut,
+            Event::InPlace,
+            Event::Copied,
+            Event::Missing,
+            Event::RegionLeft,
+            Event::Configuration,
+            Event::Note,
+            Event::NoPlaceholder,
+        ] {
+            let head = format!("-- {}\nSubject: ", event.properties().0);
+            assert!(catalog.contains(&head), "{event:?}");
+        }
+    }
+}
