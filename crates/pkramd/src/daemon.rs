@@ -1,7 +1,6 @@
 //! The daemon: holds what is to be kept, and does what its parts ask.
 
 use crate::control::{self, Ask, Reply, Verb};
-use crate::down::mark_staged;
 use crate::journal::Event;
 use crate::stage::{Staged, load_file, next_kernel};
 use anyhow::Context as _;
@@ -19,7 +18,16 @@ use std::path::Path;
 #[derive(Debug)]
 struct Daemon {
     config: Config,
-    staged: Option<Staged>,
+    stand: Stand,
+}
+
+/// How far the way down is.
+#[derive(Debug, Default)]
+enum Stand {
+    #[default]
+    Idle,
+    Staged(Staged),
+    Failed(String),
 }
 
 /// Runs until it is told to end.
@@ -29,22 +37,21 @@ pub(crate) fn run(config: Config) -> anyhow::Result<()> {
     let reload = signals(&[SIGHUP])?;
     // Run from a descriptor, a process is called by its number.
     let _ = rustix::thread::set_name(c"pkramd");
-    let mut daemon = Daemon { config, staged: None };
+    let mut daemon = Daemon { config, stand: Stand::Idle };
     daemon.settle();
     // Without systemd nobody listens.
     let _ = sd_notify::notify(&[NotifyState::Ready]);
     loop {
-        let mut ready = [&listener as &dyn std::os::fd::AsFd]
-            .into_iter()
-            .chain([&end as &dyn std::os::fd::AsFd, &reload])
-            .map(|fd| PollFd::from_borrowed_fd(fd.as_fd(), PollFlags::IN))
-            .collect::<Vec<_>>();
+        let mut ready = [
+            PollFd::new(&listener, PollFlags::IN),
+            PollFd::new(&end, PollFlags::IN),
+            PollFd::new(&reload, PollFlags::IN),
+        ];
         match poll(&mut ready, None) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error).context("poll"),
         }
-        let [asked, ended, reloaded] =
-            [0, 1, 2].map(|i| ready.get(i).is_some_and(|fd| !fd.revents().is_empty()));
+        let [asked, ended, reloaded] = ready.map(|fd| !fd.revents().is_empty());
         if ended {
             return daemon.end();
         }
@@ -59,10 +66,11 @@ pub(crate) fn run(config: Config) -> anyhow::Result<()> {
 }
 
 impl Daemon {
-    /// Loads what lets `systemctl kexec` begin.
+    /// Loads what lets `systemctl kexec` begin, in the place of what a daemon before this one may
+    /// have left: nobody holds its pages.
     fn settle(&self) {
-        // A daemon before this one may have died with a kernel loaded that needs its pages.
-        let _ = mark_staged(false);
+        // What was loaded by hand stays.
+        let Ok(_seat) = Seat::take() else { return };
         // Where only signed kernels may be loaded it is the next kernel itself, as large as that is.
         let loaded = placeholder::load().or_else(|_| load_file(&next_kernel(&self.config)?));
         if let Err(error) = loaded {
@@ -74,8 +82,9 @@ impl Daemon {
         let Ok((client, _)) = listener.accept() else { return };
         let Ok(ask) = control::read(&client) else { return };
         let answer = match ask {
-            Ask::Stage(verb) => self.stage(verb),
-            Ask::Jump(verb) => self.jump(verb),
+            Ask::Stage(verb) | Ask::Jump(verb) if !self.is_ours(verb) => Reply::NotOurs,
+            Ask::Stage(_) => self.stage(),
+            Ask::Jump(_) => self.jump(),
         };
         control::reply(&client, &answer);
     }
@@ -84,54 +93,42 @@ impl Daemon {
         verb == Verb::Kexec || self.config.shutdown.reboot == Reboot::Kexec
     }
 
-    fn stage(&mut self, verb: Verb) -> Reply {
-        if !self.is_ours(verb) {
-            return Reply::NotOurs;
-        }
-        self.staged = None;
-        // Who loaded something by hand has it, and jumps by hand.
-        let seat = match Seat::take() {
-            Ok(seat) => seat,
-            Err(error) => return Reply::Failed(error.to_string()),
-        };
-        match Staged::stage(seat, &self.config) {
+    fn stage(&mut self) -> Reply {
+        self.stand = Stand::Idle;
+        let staged = Seat::take()
+            .map_err(anyhow::Error::from)
+            .and_then(|seat| Staged::stage(seat, &self.config));
+        match staged {
             Ok(staged) => {
-                self.staged = Some(staged);
-                match mark_staged(true) {
-                    Ok(()) => Reply::Done,
-                    Err(error) => self.give_up(&error.into()),
-                }
+                self.stand = Stand::Staged(staged);
+                Reply::Done
             }
-            Err(error) => self.give_up(&error),
+            Err(error) => self.fail(&error),
         }
     }
 
-    fn jump(&mut self, verb: Verb) -> Reply {
-        if !self.is_ours(verb) {
-            return Reply::NotOurs;
-        }
-        if self.staged.is_none()
-            && let failed @ Reply::Failed(_) = self.stage(verb)
+    /// Jumps; where nobody has asked to stage before, as in a shutdown without the unit that does,
+    /// that is done first.
+    fn jump(&mut self) -> Reply {
+        if matches!(self.stand, Stand::Idle)
+            && let failed @ Reply::Failed(_) = self.stage()
         {
             return failed;
         }
-        match self.staged.take() {
-            Some(staged) => {
+        match std::mem::take(&mut self.stand) {
+            Stand::Staged(staged) => {
                 let error = staged.jump();
-                self.give_up(&error)
+                self.fail(&error)
             }
-            None => Reply::NotOurs,
+            Stand::Failed(why) => Reply::Failed(why),
+            Stand::Idle => Reply::NotOurs,
         }
     }
 
-    /// Takes everything back: a reboot is to be an ordinary one.
-    fn give_up(&mut self, error: &anyhow::Error) -> Reply {
-        self.staged = None;
-        let _ = mark_staged(false);
-        if let Err(error) = pkram::unload() {
-            Event::Note.tell(&format!("cannot unload: {error}"));
-        }
-        Reply::Failed(format!("{error:#}"))
+    fn fail(&mut self, error: &anyhow::Error) -> Reply {
+        let why = format!("{error:#}");
+        self.stand = Stand::Failed(why.clone());
+        Reply::Failed(why)
     }
 
     fn reload(&mut self) {
@@ -144,8 +141,7 @@ impl Daemon {
     }
 
     fn end(&mut self) -> anyhow::Result<()> {
-        self.staged = None;
-        let _ = mark_staged(false);
+        self.stand = Stand::Idle;
         pkram::unload().context("unload")
     }
 }

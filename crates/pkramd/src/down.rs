@@ -9,17 +9,14 @@
 //! Whatever fails takes back what is loaded, so that systemd's own `kexec -e` finds nothing and
 //! reboots the ordinary way (systemd: `src/shutdown/shutdown.c`).
 
-use crate::control::{Ask, DIR, Reply, Verb, ask, kill_daemon};
+use crate::control::{Ask, Reply, Verb, ask, kill_daemon};
 use crate::journal::Event;
 use anyhow::{Context as _, bail};
 use config::Config;
 use pkram::holder;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::Write as _;
 use std::process::{Command, ExitCode};
-
-/// Is there while a kernel is loaded that is worth nothing without the daemon.
-pub(crate) const STAGED: &str = "/run/pkram/staged";
 
 /// Asks the daemon to make everything ready, if this shutdown is to end in a kexec.
 pub(crate) fn stage(config: &Config) -> anyhow::Result<ExitCode> {
@@ -68,8 +65,6 @@ fn take_back() {
     if let Err(error) = pkram::unload() {
         kmsg(&format!("cannot unload: {error}"));
     }
-    // In memory, and of no use any more.
-    let _ = fs::remove_file(STAGED);
 }
 
 /// The last place where anybody reads when the journal is gone.
@@ -96,12 +91,6 @@ fn verb_of(jobs: &str) -> Option<Verb> {
             _ => None,
         }
     })
-}
-
-/// The daemon's mark that what is loaded depends on it.
-pub(crate) fn mark_staged(staged: bool) -> std::io::Result<()> {
-    fs::create_dir_all(DIR)?;
-    if staged { fs::write(STAGED, "") } else { fs::remove_file(STAGED) }
 }
 
 #[cfg(test)]
