@@ -10,7 +10,7 @@
 
 use crate::attempt::{Attempt, Expected};
 use crate::control::DIR;
-use crate::generate::NODES;
+use crate::generate::{NODES, has_mount_unit};
 use crate::journal::Event;
 use anyhow::{Context as _, bail};
 use config::{Arrival, Config, Source, What};
@@ -316,7 +316,7 @@ fn put_in_place(
             .open(&at)
             .with_context(|| at.display().to_string())?;
     }
-    if source.mount_point().is_some() {
+    if has_mount_unit(Path::new("/"), &at) {
         fs::create_dir_all(NODES)?;
         let link = Path::new(NODES).join(&source.name);
         symlink(&from, &link).with_context(|| link.display().to_string())?;

@@ -22,10 +22,24 @@ pub(crate) const NODES: &str = "/run/pkram/nodes";
 /// What the stop of pkram-shutdown.service takes at most besides what it waits for.
 const SPARE: Duration = Duration::from_secs(10);
 
-/// Writes everything below `dir`.
-pub(crate) fn generate(config: &Config, dir: &Path) -> anyhow::Result<()> {
+/// Where systemd has the generators write.
+const GENERATED: &str = "run/systemd/generator";
+
+/// Where units come from that somebody wrote.
+const WRITTEN: [&str; 4] = [
+    "etc/systemd/system",
+    "run/systemd/system",
+    "usr/local/lib/systemd/system",
+    "usr/lib/systemd/system",
+];
+
+/// The first line of each file that is made here.
+const MADE: &str = "# Made by pkram's generator from pkram.toml; changes here are lost.\n";
+
+/// Writes everything below `dir`, for the system below `root`.
+pub(crate) fn generate(config: &Config, root: &Path, dir: &Path) -> anyhow::Result<()> {
     for source in &config.sources {
-        if let Some(at) = source.mount_point() {
+        if let Some(at) = source.mount_point().filter(|at| !is_mounted_otherwise(root, at)) {
             mount_unit(dir, source, at)?;
         }
         if let What::Unit(unit) = &source.what {
@@ -36,8 +50,32 @@ pub(crate) fn generate(config: &Config, dir: &Path) -> anyhow::Result<()> {
     drop_in(dir, "pkram-shutdown.service", &format!("[Service]\nTimeoutStopSec={limit}\n"))
 }
 
+/// Whether the system mounts something there, such as a tmpfs: the memory goes over that then,
+/// without a unit of its own.
+fn is_mounted_otherwise(root: &Path, at: &Path) -> bool {
+    let name = unit_name(at);
+    let table = fs::read_to_string(root.join("etc/fstab")).unwrap_or_default();
+    let mut fields = table.lines().filter(|line| !line.trim_start().starts_with('#'));
+    let in_table = fields.any(|line| {
+        let field = line.split_whitespace().nth(1);
+        // `fstab(5)`: spaces and tabs are written in octal.
+        field.is_some_and(|f| Path::new(&f.replace("\\040", " ").replace("\\011", "\t")) == at)
+    });
+    in_table || WRITTEN.iter().any(|dir| root.join(dir).join(&name).exists())
+}
+
+/// Whether a mount unit was made for this place.
+pub(crate) fn has_mount_unit(root: &Path, at: &Path) -> bool {
+    let unit = fs::read(root.join(GENERATED).join(unit_name(at)));
+    unit.is_ok_and(|text| text.starts_with(MADE.as_bytes()))
+}
+
+fn unit_name(at: &Path) -> String {
+    format!("{}.mount", pkram::source::escape_path(at))
+}
+
 fn mount_unit(dir: &Path, source: &Source, at: &Path) -> anyhow::Result<()> {
-    let name = format!("{}.mount", pkram::source::escape_path(at));
+    let name = unit_name(at);
     let (node, place) = (&source.name, specifiers(&at.display().to_string()));
     // Without memory that came there is nothing to mount, and nothing wrong. At a shutdown the
     // sources are looked at before it is unmounted.
@@ -82,8 +120,7 @@ fn drop_in(dir: &Path, unit: &str, text: &str) -> anyhow::Result<()> {
 }
 
 fn write(path: &Path, text: &str) -> anyhow::Result<()> {
-    let made = "# Made by pkram's generator from pkram.toml; changes here are lost.\n";
-    fs::write(path, format!("{made}{text}")).with_context(|| path.display().to_string())
+    fs::write(path, format!("{MADE}{text}")).with_context(|| path.display().to_string())
 }
 
 /// `%` begins a specifier in unit files.
@@ -104,9 +141,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let text = "[source.cache]\npath = '/srv/my-cache/50%'\narrival = 'in-place'";
         let config = Config::parse("pkram.toml".as_ref(), text).unwrap();
-        generate(&config, dir.path()).unwrap();
+        let root = tempfile::tempdir().unwrap();
+        generate(&config, root.path(), dir.path()).unwrap();
         // A second run, as at `systemctl daemon-reload`.
-        generate(&config, dir.path()).unwrap();
+        generate(&config, root.path(), dir.path()).unwrap();
         // As `systemd-escape --path --suffix=mount` says.
         let name = "srv-my\\x2dcache-50\\x25.mount";
         let unit = fs::read_to_string(dir.path().join(name)).unwrap();
@@ -115,6 +153,23 @@ mod tests {
         assert!(dir.path().join("basic.target.wants").join(name).exists());
         let limit = dir.path().join("pkram-shutdown.service.d/50-pkram.conf");
         assert!(fs::read_to_string(limit).unwrap().contains("TimeoutStopSec=70"));
+    }
+
+    #[test]
+    fn what_the_system_mounts_there_keeps_its_unit() {
+        let (root, dir) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let text = "[source.a]\npath = '/srv/a b'\narrival = 'in-place'\n\
+                    [source.c]\npath = '/srv/c'\narrival = 'in-place'";
+        let config = Config::parse("pkram.toml".as_ref(), text).unwrap();
+        let root = root.path();
+        fs::create_dir_all(root.join("etc/systemd/system")).unwrap();
+        fs::write(root.join("etc/fstab"), "#x\ntmpfs /srv/a\\040b tmpfs size=1G 0 0\n").unwrap();
+        fs::write(root.join("etc/systemd/system/srv-c.mount"), "").unwrap();
+        generate(&config, root, dir.path()).unwrap();
+        for name in ["srv-a\\x20b.mount", "srv-c.mount"] {
+            assert!(!dir.path().join(name).exists(), "{name}");
+        }
+        assert!(!has_mount_unit(root, Path::new("/srv/c")));
     }
 
     #[test]

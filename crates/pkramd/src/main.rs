@@ -91,7 +91,7 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Some(Part::Arrive) => arrive::run(&config),
         Some(Part::Await { name }) => arrive::require(&config, name),
         Some(Part::Forget { name }) => arrive::forget(name),
-        Some(Part::Generate { dirs }) => generate::generate(&config, &dirs[0]),
+        Some(Part::Generate { dirs }) => generate::generate(&config, Path::new("/"), &dirs[0]),
         Some(Part::Jump { verb }) => down::jump(&config, verb),
     }?;
     Ok(ExitCode::SUCCESS)
