@@ -36,8 +36,16 @@ pub fn installed(root: &Path, release: &str) -> Result<Installed, NoKernel> {
             return Ok(Installed { image, initrd: resolve(root, initrd).ok() });
         }
     }
-    let own = resolve(root, &format!("boot/vmlinuz-{release}"));
-    let image = own.map_err(|_| NoKernel { release: release.to_owned() })?;
+    of_release(root, release)
+}
+
+/// The kernel of this release, by what is below `root`.
+///
+/// # Errors
+/// It is not installed.
+pub fn of_release(root: &Path, release: &str) -> Result<Installed, NoKernel> {
+    let image = resolve(root, &format!("boot/vmlinuz-{release}"));
+    let image = image.map_err(|_| NoKernel { release: release.to_owned() })?;
     Ok(Installed { image, initrd: resolve(root, &format!("boot/initrd.img-{release}")).ok() })
 }
 

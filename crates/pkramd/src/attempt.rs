@@ -1,6 +1,7 @@
 //! What was to come through the last kexec, noted on disk before the jump: without it, nobody in
 //! the next kernel could tell memory that is missing from memory that never was.
 
+use crate::journal::Event;
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
 use std::io::{self, Write as _};
@@ -20,10 +21,14 @@ pub(crate) struct Attempt {
 }
 
 impl Attempt {
-    /// Notes it down, for certain.
-    pub(crate) fn begin(region: Option<String>, nodes: Vec<String>) -> io::Result<()> {
-        let text = serde_json::to_vec(&Self { region, nodes })?;
-        write_whole(FILE, &text)
+    /// Notes it down, for certain; a full disk is no reason to lose what is kept.
+    pub(crate) fn begin(region: Option<String>, nodes: Vec<String>) {
+        let text = serde_json::to_vec(&Self { region, nodes }).map_err(io::Error::other);
+        if let Err(error) = text.and_then(|text| write_whole(FILE, &text)) {
+            Event::Note.tell(&format!(
+                "{STATE}/{FILE}: {error}; whether memory is missing will not be known"
+            ));
+        }
     }
 
     /// What was noted before this boot, if anything was; it is forgotten.

@@ -28,6 +28,8 @@ pub(crate) enum Event {
     Note,
     /// `systemctl kexec` cannot begin.
     NoPlaceholder,
+    /// Not the kernel that was to be next.
+    OtherKernel,
 }
 
 impl Event {
@@ -43,6 +45,7 @@ impl Event {
             Self::RegionLeft => ("98295d27e7bd4570b8f9059ec75d3dfd", Priority::Error),
             Self::Configuration => ("13eea801f7b2451a82f7fdb31c79408b", Priority::Error),
             Self::Note => ("74951b4ed4a747878c9805b4ec4d4806", Priority::Notice),
+            Self::OtherKernel => ("4af33e5ee8754f869ae98684eaa8fe20", Priority::Warning),
             Self::NoPlaceholder => ("d775663eb9ce46d6b026862232b13543", Priority::Error),
         }
     }
@@ -86,6 +89,7 @@ mod tests {
             Event::Configuration,
             Event::Note,
             Event::NoPlaceholder,
+            Event::OtherKernel,
         ] {
             let head = format!("-- {}\nSubject: ", event.properties().0);
             assert!(catalog.contains(&head), "{event:?}");

@@ -5,14 +5,14 @@ use crate::arrive::{self, Arrivals, Came};
 use crate::attempt::Attempt;
 use crate::journal::Event;
 use crate::sources;
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use config::{Cmdline, Config};
-use kexec::installed::installed;
+use kexec::installed::{installed, of_release};
 use pkram::holder::Seat;
 use pkram::nodes::Save;
 use pkram::progress::Silent;
 use pkram::region::{Region, discover, find_mounted};
-use pkram::save::{CmdlineChoice, NextOptions, Options, Prepared, prepare};
+use pkram::save::{CmdlineChoice, NextKernel, NextOptions, Options, Prepared, prepare};
 use pkram::source::{SourceSpec, What, add_each};
 use std::ffi::CString;
 use std::fs::File;
@@ -42,7 +42,7 @@ impl Staged {
         }
         if save.is_empty() {
             load_file(&next)?;
-            Attempt::begin(None, carried).context(NOTING)?;
+            Attempt::begin(None, carried);
             return Ok(Self { prepared: None, _seat: seat });
         }
         let options = Options {
@@ -54,7 +54,7 @@ impl Staged {
         prepared.notes.iter().for_each(|note| Event::Note.tell(note));
         let kept = prepared.manifest.sources.iter().map(|s| s.name.clone());
         let region = prepared.region().to_string();
-        Attempt::begin(Some(region), kept.chain(carried).collect()).context(NOTING)?;
+        Attempt::begin(Some(region), kept.chain(carried).collect());
         prepared.load()?;
         Ok(Self { prepared: Some(Box::new(prepared)), _seat: seat })
     }
@@ -70,8 +70,6 @@ impl Staged {
     }
 }
 
-const NOTING: &str = "cannot note down what is to come through";
-
 /// Loads the next kernel as any other program would, with nothing to keep but what is kept already.
 pub(crate) fn load_file(next: &NextOptions) -> anyhow::Result<()> {
     let open = |path: &Path| File::open(path).with_context(|| path.display().to_string());
@@ -82,7 +80,8 @@ pub(crate) fn load_file(next: &NextOptions) -> anyhow::Result<()> {
     Ok(kexec::sys::load_file(kernel.as_fd(), initrd, &cmdline)?)
 }
 
-/// The next kernel as configured, by default the one that the machine would boot.
+/// The next kernel: as configured, else the one that the machine would boot, else the one that
+/// runs. Memory is not to be lost because a file is missing.
 pub(crate) fn next_kernel(config: &Config) -> anyhow::Result<NextOptions> {
     let kernel = &config.kernel;
     let cmdline = match &kernel.cmdline {
@@ -90,12 +89,23 @@ pub(crate) fn next_kernel(config: &Config) -> anyhow::Result<NextOptions> {
         Cmdline::Append(more) => CmdlineChoice::Reuse { append: Some(more.clone()) },
         Cmdline::Reuse => CmdlineChoice::Reuse { append: None },
     };
-    if let Some(image) = &kernel.image {
-        return Ok(NextOptions { kernel: image.clone(), initrd: kernel.initrd.clone(), cmdline });
-    }
     let release = rustix::system::uname().release().to_string_lossy().into_owned();
-    let found = installed(Path::new("/"), &release)?;
-    Ok(NextOptions { kernel: found.image, initrd: found.initrd, cmdline })
+    let configured = kernel.image.clone().map(|image| (image, kernel.initrd.clone()));
+    let others = [installed(Path::new("/"), &release), of_release(Path::new("/"), &release)];
+    let others = others.into_iter().flatten().map(|found| (found.image, found.initrd));
+    let mut troubles = Vec::new();
+    for (kernel, initrd) in configured.into_iter().chain(others) {
+        let next = NextOptions { kernel, initrd, cmdline: cmdline.clone() };
+        match NextKernel::read(&next) {
+            Ok(_) => {
+                troubles.iter().for_each(|trouble: &String| Event::OtherKernel.tell(trouble));
+                return Ok(next);
+            }
+            Err(error) => troubles.push(format!("not into {}: {error}", next.kernel.display())),
+        }
+    }
+    troubles.push("there is no other kernel to go into".to_owned());
+    bail!(troubles.join("; "))
 }
 
 /// The sources that are there to be held, and the names of those that a region carries over as
