@@ -11,7 +11,7 @@ use anyhow::Result;
 
 use crate::artifacts::Kernel;
 use crate::testbed::Images;
-use crate::vm::{Firmware, Machine, Vm};
+use crate::vm::{Disks, Firmware, Machine, Vm};
 
 const PROBE_LIMIT: Duration = Duration::from_secs(20);
 
@@ -63,7 +63,8 @@ fn probe(folder: &Path, kernel: &Kernel, images: &Images) -> bool {
     let machine = Machine {
         name: "kvm-probe".to_owned(),
         kernel: kernel.clone(),
-        images: images.clone(),
+        initrd: images.initrd.clone(),
+        disks: Disks::Artifacts(images.disk.clone()),
         accel: Accel::Kvm,
         memory_mib: 512,
         nvdimm_mib: None,

@@ -22,13 +22,11 @@ pub(crate) struct Apt {
 impl Apt {
     /// Fetches the indexes of `suite` into `folder`.
     pub(crate) fn open(folder: &Path, suite: &str) -> Result<Self> {
-        let mirror = mirror(&machine_sources()?)?;
         for part in ["state/lists/partial", "cache/archives/partial"] {
             fs::create_dir_all(folder.join(part))?;
         }
         fs::write(folder.join("status"), "")?;
-        let source = format!("deb [signed-by={KEYRING}] {mirror} {suite} main\n");
-        fs::write(folder.join("sources.list"), source)?;
+        fs::write(folder.join("sources.list"), source(suite)? + "\n")?;
         let config = folder.join("apt.conf");
         let at = folder.display();
         fs::write(
@@ -88,6 +86,12 @@ impl Apt {
         command.env("APT_CONFIG", &self.config).env("LC_ALL", "C.UTF-8");
         command
     }
+}
+
+/// What apt calls a source: `suite` on the mirror that this machine uses.
+pub(crate) fn source(suite: &str) -> Result<String> {
+    let mirror = mirror(&machine_sources()?)?;
+    Ok(format!("deb [signed-by={KEYRING}] {mirror} {suite} main"))
 }
 
 /// Everything that this machine's own apt reads as sources.

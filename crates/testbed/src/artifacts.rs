@@ -88,7 +88,7 @@ pub struct Kernel {
 pub(crate) struct Artifacts {
     /// In the order of [`KERNELS`].
     pub(crate) kernels: Vec<Kernel>,
-    folder: PathBuf,
+    pub(crate) folder: PathBuf,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -137,6 +137,11 @@ impl Artifacts {
     /// Changes whenever anything in the cache does.
     pub(crate) fn digest(&self) -> Result<String> {
         sha256::digest(&self.folder.join("manifest.json"))
+    }
+
+    /// The packages of a set, as fetched.
+    pub(crate) fn packages(&self, set: &str) -> Result<Vec<PathBuf>> {
+        debs_below(&self.folder.join("debs").join(set))
     }
 
     /// The Debian programs, as a root folder.
@@ -198,6 +203,8 @@ fn fetch(folder: &Path, progress: &dyn Fn(&str)) -> Result<Manifest> {
         kernels.push(kernel(folder, &tree, version, release)?);
     }
 
+    // What was made of earlier packages, or does not check out.
+    let _ = fs::remove_dir_all(folder.join("roots"));
     let mut paths = debs_below(&folder.join("debs"))?;
     paths.extend(kernels.iter().flat_map(|k| [folder.join(&k.image), folder.join(&k.config)]));
     let relative: Vec<_> =

@@ -47,15 +47,29 @@ pub(crate) fn write(
         fs::copy(initrd, boot.join(initrd.file_name().context("an initrd without a name")?))?;
     }
 
-    let used = run(Command::new("du").args(["-sk", "--apparent-size"]).arg(stage.path()))?;
+    ext4(path, stage.path(), &Ext4 { label: "artifacts", journal: false, spare_kib: SPARE_KIB })
+}
+
+/// What an image is to be like.
+pub(crate) struct Ext4 {
+    pub(crate) label: &'static str,
+    pub(crate) journal: bool,
+    /// Room for ext4's own blocks and whatever is written later.
+    pub(crate) spare_kib: u64,
+}
+
+/// Makes an image at `path` that carries the folder `tree`.
+pub(crate) fn ext4(path: &Path, tree: &Path, kind: &Ext4) -> Result<()> {
+    let used = run(Command::new("du").args(["-sk", "--apparent-size"]).arg(tree))?;
     let used: u64 = used.split_whitespace().next().context("du's output")?.parse()?;
     let partial = path.with_extension("partial");
     let _ = fs::remove_file(&partial);
     // Small files fill whole blocks, hence the fifth on top.
-    let size = format!("{}k", used + used / 5 + SPARE_KIB);
+    let size = format!("{}k", used + used / 5 + kind.spare_kib);
     run(Command::new("mke2fs")
-        .args(["-q", "-t", "ext4", "-O", "^has_journal", "-b", "4096", "-m", "0", "-d"])
-        .arg(stage.path())
+        .args(["-q", "-t", "ext4", "-b", "4096", "-m", "0", "-L", kind.label])
+        .args(["-O", if kind.journal { "has_journal" } else { "^has_journal" }, "-d"])
+        .arg(tree)
         .arg(&partial)
         .arg(size)
         .env("PATH", "/usr/sbin:/sbin:/usr/bin:/bin"))?;

@@ -8,13 +8,14 @@ use anyhow::{Result, bail};
 use crate::run::run;
 
 /// A file that must exist, looked for in these places, and the Debian package that brings it.
-const NEEDS: [(&str, &str); 11] = [
+const NEEDS: [(&str, &str); 12] = [
     ("qemu-system-x86_64", "qemu-system-x86"),
     ("OVMF_CODE_4M.fd", "ovmf"),
     ("mke2fs", "e2fsprogs"),
     ("xz", "xz-utils"),
     ("dpkg-deb", "dpkg"),
     ("apt-get", "apt"),
+    ("mmdebstrap", "mmdebstrap"),
     ("tar", "tar"),
     ("sha256sum", "coreutils"),
     // Oracles of the loader's tests.

@@ -14,8 +14,10 @@
 mod accel;
 mod apt;
 mod artifacts;
+mod debian;
 mod disk;
 mod e2e;
+mod forget;
 mod host;
 mod initramfs;
 mod modules;
@@ -26,6 +28,7 @@ mod testbed;
 mod vm;
 
 pub use artifacts::{KERNELS, Kernel};
+pub use debian::{DEBIAN_ROOT, Suite};
 pub use e2e::e2e;
 pub use guest::protocol::Hello;
 pub use host::missing_packages;

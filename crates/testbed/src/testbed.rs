@@ -6,21 +6,22 @@
 //!
 //! Images live in `target/testbed/images/KEY`, where KEY changes with any of their inputs.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::sync::Mutex;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use tempfile::TempDir;
 
 use crate::accel::{self, Accel};
 use crate::artifacts::{Artifacts, Kernel, depmod, lock};
+use crate::debian::{Root, Suite};
+use crate::forget::forget_old;
 use crate::programs::{self, Programs};
 use crate::vm::Builder;
 use crate::{disk, host, initramfs, modules, sha256};
-
-/// Images and kept runs are removed after this time.
-const KEEP: Duration = Duration::from_secs(24 * 3600);
 
 /// The code that decides what is in an image is one of the image's inputs.
 const RECIPES: [&str; 3] =
@@ -33,6 +34,9 @@ pub struct Testbed {
     pub(crate) images: Images,
     pub(crate) accel: Accel,
     pub(crate) runs: PathBuf,
+    pub(crate) guest: PathBuf,
+    /// Made or checked when the first machine asks.
+    roots: Mutex<BTreeMap<Suite, Root>>,
 }
 
 /// The two images that every machine gets.
@@ -60,7 +64,8 @@ impl Testbed {
         let images = images(&folder, &artifacts, &programs, progress)?;
         forget_old(&runs)?;
         let accel = accel::choose(&folder, artifacts.kernels.first(), &images, progress)?;
-        Ok(Self { artifacts, images, accel, runs })
+        let roots = Mutex::default();
+        Ok(Self { artifacts, images, accel, runs, guest: programs.guest, roots })
     }
 
     /// The kernel with this version, such as `6.1`.
@@ -108,6 +113,35 @@ impl Testbed {
     #[must_use]
     pub fn vm(&self, name: &str, kernel: &Kernel) -> Builder<'_> {
         Builder::new(self, name, kernel)
+    }
+
+    /// Begins a machine that boots `kernel` into a Debian system of its own.
+    ///
+    /// # Errors
+    /// The system must be made, and there is no network or this is not root; or it is damaged.
+    pub fn debian(&self, name: &str, suite: Suite, kernel: &Kernel) -> Result<Builder<'_>> {
+        let mut roots = self.roots.lock().map_err(|_| anyhow!("a system could not be made"))?;
+        let root = match roots.entry(suite) {
+            Entry::Occupied(root) => root.into_mut(),
+            Entry::Vacant(none) => {
+                let progress = |step: &str| eprintln!("testbed: {step}");
+                none.insert(Root::open(&self.artifacts, suite, &progress)?)
+            }
+        };
+        Ok(Builder::debian(self, name, kernel, root))
+    }
+
+    /// A fetched Debian package, such as `kexec-tools`, for [`Builder::install`].
+    ///
+    /// # Errors
+    /// It is not among those that the testbed fetches.
+    pub fn package(&self, name: &str) -> Result<PathBuf> {
+        let prefix = format!("{name}_");
+        let named = |path: &PathBuf| {
+            path.file_name().is_some_and(|file| file.to_string_lossy().starts_with(&prefix))
+        };
+        let packages = self.artifacts.packages("root")?;
+        packages.into_iter().find(named).with_context(|| format!("no package {name} in the cache"))
     }
 }
 
@@ -171,18 +205,4 @@ fn staged(
         depmod(&artifacts.root(), stage.path(), &kernel.release)?;
     }
     Ok(stage)
-}
-
-/// Removes folders that nobody has written to for [`KEEP`].
-fn forget_old(folder: &Path) -> Result<()> {
-    for entry in fs::read_dir(folder)? {
-        let entry = entry?;
-        let metadata = entry.metadata()?;
-        let age = SystemTime::now().duration_since(metadata.modified()?).unwrap_or_default();
-        if metadata.is_dir() && age > KEEP {
-            fs::remove_dir_all(entry.path())
-                .with_context(|| format!("remove {}", entry.path().display()))?;
-        }
-    }
-    Ok(())
 }

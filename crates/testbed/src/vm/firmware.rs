@@ -36,7 +36,7 @@ pub(super) fn add(command: &mut Command, machine: &Machine, run: &Path) -> Resul
     }
     let Firmware::SecureBoot(root) = &machine.firmware else {
         command.arg("-kernel").arg(&machine.kernel.image);
-        command.arg("-initrd").arg(&machine.images.initrd).args(["-append", append.trim_end()]);
+        command.arg("-initrd").arg(&machine.initrd).args(["-append", append.trim_end()]);
         return Ok(());
     };
     flash(command, run, "OVMF_CODE_4M.secboot.fd", "OVMF_VARS_4M.ms.fd")?;
@@ -48,7 +48,7 @@ pub(super) fn add(command: &mut Command, machine: &Machine, run: &Path) -> Resul
         // Only the firmware may write its variables, in system management mode.
         .args(["-machine", "smm=on"])
         .args(["-global", "driver=cfi.pflash01,property=secure,value=on"])
-        .args(["-drive", &read_only("if=none,id=boot", Path::new(&disk))])
+        .args(["-drive", &format!("if=none,id=boot,{}", read_only(Path::new(&disk)))])
         .args(["-device", "virtio-blk-pci,drive=boot,bootindex=0"]);
     Ok(())
 }
@@ -58,7 +58,7 @@ fn flash(command: &mut Command, run: &Path, code: &str, variables: &str) -> Resu
     let own = run.join("uefi-variables.fd");
     fs::copy(Path::new(OVMF_DIR).join(variables), &own).context("copy OVMF's variables")?;
     let code = Path::new(OVMF_DIR).join(code);
-    command.args(["-drive", &read_only("if=pflash", &code)]);
+    command.args(["-drive", &format!("if=pflash,{}", read_only(&code))]);
     command.args(["-drive", &format!("if=pflash,format=raw,file={}", own.display())]);
     Ok(())
 }
@@ -72,7 +72,7 @@ fn write_disk(disk: &Path, root: &Path, machine: &Machine, append: &str) -> Resu
     let grub = signed.join("grub/x86_64-efi-signed/grubx64.efi.signed");
     fs::copy(grub, boot.join("grubx64.efi"))?;
     fs::copy(&machine.kernel.image, disk.join("vmlinuz"))?;
-    fs::copy(&machine.images.initrd, disk.join("initrd.img"))?;
+    fs::copy(&machine.initrd, disk.join("initrd.img"))?;
     // GRUB expands `$` and splits at `;` and `&`; no word of ours has any of them.
     let orders = format!("linux /vmlinuz {append}\ninitrd /initrd.img\nboot\n");
     Ok(fs::write(debian.join("grub.cfg"), orders)?)

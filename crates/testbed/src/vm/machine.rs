@@ -1,16 +1,18 @@
 //! What a test machine is made of, and QEMU's command line for it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
 use super::Vm;
+use super::disks::{self, Disks};
 use super::firmware::{self, Firmware};
 use crate::accel::Accel;
 use crate::artifacts::Kernel;
-use crate::testbed::{Images, Testbed};
+use crate::debian::{DEBIAN_ROOT, Root};
+use crate::testbed::Testbed;
 
 /// The kernel command line of every machine. Stock, but quick to boot under TCG and sure to end
 /// on a panic. Pass it on at a kexec.
@@ -39,7 +41,8 @@ impl Kernel {
 pub(crate) struct Machine {
     pub(crate) name: String,
     pub(crate) kernel: Kernel,
-    pub(crate) images: Images,
+    pub(crate) initrd: PathBuf,
+    pub(crate) disks: Disks,
     pub(crate) accel: Accel,
     pub(crate) memory_mib: u32,
     pub(crate) cpus: u32,
@@ -57,6 +60,7 @@ pub(crate) struct Machine {
 pub struct Builder<'a> {
     bed: &'a Testbed,
     machine: Machine,
+    packages: Vec<PathBuf>,
 }
 
 impl<'a> Builder<'a> {
@@ -64,7 +68,8 @@ impl<'a> Builder<'a> {
         let machine = Machine {
             name: name.to_owned(),
             kernel: kernel.clone(),
-            images: bed.images.clone(),
+            initrd: bed.images.initrd.clone(),
+            disks: Disks::Artifacts(bed.images.disk.clone()),
             accel: bed.accel,
             memory_mib: 1024,
             cpus: 1,
@@ -75,7 +80,17 @@ impl<'a> Builder<'a> {
             resets: false,
             limit: Duration::from_secs(180),
         };
-        Self { bed, machine }
+        Self { bed, machine, packages: Vec::new() }
+    }
+
+    pub(crate) fn debian(bed: &'a Testbed, name: &str, kernel: &Kernel, root: &Root) -> Self {
+        let mut builder = Self::new(bed, name, kernel);
+        let machine = &mut builder.machine;
+        machine.initrd = root.initrd(kernel);
+        machine.disks =
+            Disks::Debian { root: root.image(), guest: bed.guest.clone(), packages: Vec::new() };
+        machine.limit = Duration::from_secs(300);
+        builder.append("")
     }
 
     /// Memory in MiB; 1024 unless told.
@@ -124,7 +139,11 @@ impl<'a> Builder<'a> {
     /// Adds words to the kernel command line of the first boot.
     #[must_use]
     pub fn append(mut self, words: &str) -> Self {
-        self.machine.append = words.to_owned();
+        let root = match self.machine.disks {
+            Disks::Artifacts(_) => "",
+            Disks::Debian { .. } => DEBIAN_ROOT,
+        };
+        self.machine.append = [root, words].join(" ").trim().to_owned();
         self
     }
 
@@ -136,13 +155,30 @@ impl<'a> Builder<'a> {
         self
     }
 
-    /// Starts the machine and waits until its agent answers.
+    /// Installs a Debian package once the system runs; only Debian machines can.
+    #[must_use]
+    pub fn install(mut self, package: &Path) -> Self {
+        self.packages.push(package.to_owned());
+        self
+    }
+
+    /// Starts the machine and waits until its agent answers, and where there are packages to
+    /// install, until they are.
     ///
     /// # Errors
-    /// QEMU does not start, or the kernel does not come up in time; the message shows the end of
-    /// the console.
-    pub fn boot(self) -> Result<Vm> {
-        Vm::boot(&self.machine, &self.bed.runs)
+    /// QEMU does not start, or the kernel does not come up in time, or a package does not install;
+    /// the message shows the end of the console.
+    pub fn boot(mut self) -> Result<Vm> {
+        if let Disks::Debian { packages, .. } = &mut self.machine.disks {
+            packages.clone_from(&self.packages);
+        } else {
+            ensure!(self.packages.is_empty(), "only Debian machines install packages");
+        }
+        let mut vm = Vm::boot(&self.machine, &self.bed.runs)?;
+        if !self.packages.is_empty() {
+            vm.install_luggage()?;
+        }
+        Ok(vm)
     }
 }
 
@@ -157,13 +193,12 @@ pub(super) fn command(machine: &Machine, run: &Path, sockets: &Path) -> Result<C
         // kexec resets nothing: a reset is a crash, and the machine must not boot again unless that
         // is what is tested.
         .args(["-action", if machine.resets { "reboot=reset" } else { "reboot=shutdown" }])
-        .args(["-drive", &read_only("if=none,id=art", &machine.images.disk)])
-        .args(["-device", "virtio-blk-pci,drive=art"])
         .args(["-chardev", &format!("file,id=console,path={}", run.join("serial.log").display())])
         .args(["-serial", "chardev:console"])
         // QEMU starts the guest once we are connected, so no word of it is lost.
         .args(["-chardev", &socket("agent", "on", sockets), "-serial", "chardev:agent"])
         .args(["-chardev", &socket("qmp", "off", sockets), "-mon", "chardev=qmp,mode=control"]);
+    disks::add(&mut command, &machine.disks, run)?;
     firmware::add(&mut command, machine, run)?;
     Ok(command)
 }
@@ -193,8 +228,9 @@ fn memory(machine: &Machine) -> Vec<String> {
     words
 }
 
-pub(super) fn read_only(options: &str, path: &Path) -> String {
-    format!("{options},format=raw,readonly=on,file={}", path.display())
+/// A drive that nobody writes to.
+pub(super) fn read_only(path: &Path) -> String {
+    format!("format=raw,readonly=on,file={}", path.display())
 }
 
 fn socket(name: &str, wait: &str, sockets: &Path) -> String {

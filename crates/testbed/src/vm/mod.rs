@@ -7,6 +7,7 @@
 //! ```
 
 mod agent;
+mod disks;
 mod files;
 mod firmware;
 mod kexec;
@@ -14,6 +15,7 @@ mod machine;
 mod program;
 mod qemu;
 mod qmp;
+mod systemd;
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -26,6 +28,7 @@ use self::agent::{Agent, Silence};
 use self::qemu::Qemu;
 use self::qmp::Qmp;
 
+pub(crate) use self::disks::Disks;
 pub(crate) use self::firmware::Firmware;
 pub use self::kexec::Hop;
 pub(crate) use self::machine::Machine;
