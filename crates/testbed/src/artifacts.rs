@@ -305,7 +305,8 @@ fn fresh_folder(path: &Path) -> Result<PathBuf> {
     Ok(path.to_owned())
 }
 
-fn debs_below(folder: &Path) -> Result<Vec<PathBuf>> {
+/// All packages in a folder and below, in order.
+pub(crate) fn debs_below(folder: &Path) -> Result<Vec<PathBuf>> {
     let text = run(Command::new("find").arg(folder).args(["-name", "*.deb", "-print"]))?;
     let mut paths: Vec<_> = text.lines().map(PathBuf::from).collect();
     paths.sort();

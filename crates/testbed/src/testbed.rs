@@ -120,28 +120,26 @@ impl Testbed {
     /// # Errors
     /// The system must be made, and there is no network or this is not root; or it is damaged.
     pub fn debian(&self, name: &str, suite: Suite, kernel: &Kernel) -> Result<Builder<'_>> {
-        let mut roots = self.roots.lock().map_err(|_| anyhow!("a system could not be made"))?;
-        let root = match roots.entry(suite) {
-            Entry::Occupied(root) => root.into_mut(),
-            Entry::Vacant(none) => {
-                let progress = |step: &str| eprintln!("testbed: {step}");
-                none.insert(Root::open(&self.artifacts, suite, &progress)?)
-            }
-        };
-        Ok(Builder::debian(self, name, kernel, root))
+        Ok(Builder::debian(self, name, kernel, &self.root(suite)?))
     }
 
-    /// A fetched Debian package, such as `kexec-tools`, for [`Builder::install`].
+    /// The packages that bring kexec-tools to a Debian machine, for [`Builder::install`].
     ///
     /// # Errors
-    /// It is not among those that the testbed fetches.
-    pub fn package(&self, name: &str) -> Result<PathBuf> {
-        let prefix = format!("{name}_");
-        let named = |path: &PathBuf| {
-            path.file_name().is_some_and(|file| file.to_string_lossy().starts_with(&prefix))
-        };
-        let packages = self.artifacts.packages("root")?;
-        packages.into_iter().find(named).with_context(|| format!("no package {name} in the cache"))
+    /// As [`debian`](Self::debian).
+    pub fn kexec_tools(&self, suite: Suite) -> Result<Vec<PathBuf>> {
+        self.root(suite)?.kexec_tools()
+    }
+
+    fn root(&self, suite: Suite) -> Result<Root> {
+        let mut roots = self.roots.lock().map_err(|_| anyhow!("a system could not be made"))?;
+        Ok(match roots.entry(suite) {
+            Entry::Occupied(root) => root.get().clone(),
+            Entry::Vacant(none) => {
+                let progress = |step: &str| eprintln!("testbed: {step}");
+                none.insert(Root::open(&self.artifacts, suite, &progress)?).clone()
+            }
+        })
     }
 }
 

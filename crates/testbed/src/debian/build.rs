@@ -2,6 +2,7 @@
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
@@ -65,6 +66,7 @@ pub(super) fn image(root: &Root, artifacts: &Artifacts, suite: Suite) -> Result<
         .arg(&tree)
         .arg(apt::source(suite.name())?)
         .env("PACKAGES", &packages)
+        .env("KEXEC_TOOLS", root.folder.join("kexec-tools"))
         .env("PATH", "/usr/sbin:/sbin:/usr/bin:/bin");
     run(&mut command)?;
 
@@ -77,7 +79,7 @@ pub(super) fn image(root: &Root, artifacts: &Artifacts, suite: Suite) -> Result<
 }
 
 /// All kernels, and the tools that the newest of them asks for from the suite's backports.
-fn kernel_packages(artifacts: &Artifacts, suite: Suite, folder: &std::path::Path) -> Result<()> {
+fn kernel_packages(artifacts: &Artifacts, suite: Suite, folder: &Path) -> Result<()> {
     let backports = format!("{}-backports", suite.name());
     let apt = Apt::open(&artifacts.folder.join("apt").join(&backports), &backports)?;
     apt.download(&["linux-base".to_owned()], folder)?;

@@ -4,7 +4,8 @@
 //! Debian's mirror ─ mmdebstrap, dpkg ─► root folder ─ mke2fs ─► $PKRAM_CACHE/roots/SUITE-KEY/
 //!                                                                  root.img            ext4
 //!                                                                  initrd.img-RELEASE  as in its /boot
-//!                                                                  manifest.json       SHA-256 of both
+//!                                                                  kexec-tools/*.deb   not installed
+//!                                                                  manifest.json       SHA-256 of all
 //! ```
 //!
 //! KEY changes with what an image is made from. Once made, an image is only checked: no network,
@@ -17,7 +18,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use crate::artifacts::{Artifacts, Kernel, lock};
+use crate::artifacts::{Artifacts, Kernel, debs_below, lock};
 use crate::forget::forget_old;
 use crate::sha256::{self, Digests};
 
@@ -102,6 +103,11 @@ impl Root {
     pub(crate) fn initrd(&self, kernel: &Kernel) -> PathBuf {
         self.folder.join(initrd(kernel))
     }
+
+    /// kexec-tools and what it needs that the system does not have.
+    pub(crate) fn kexec_tools(&self) -> Result<Vec<PathBuf>> {
+        debs_below(&self.folder.join("kexec-tools"))
+    }
 }
 
 fn key(artifacts: &Artifacts, roots: &Path) -> Result<String> {
@@ -114,7 +120,10 @@ fn make(folder: &Path, artifacts: &Artifacts, suite: Suite) -> Result<Digests> {
     fs::create_dir_all(folder)?;
     let root = Root { folder: folder.to_owned() };
     build::image(&root, artifacts, suite)?;
-    let mut names = vec!["root.img".to_owned()];
-    names.extend(artifacts.kernels.iter().map(initrd));
-    sha256::digests(folder, &names)
+    let mut paths = root.kexec_tools()?;
+    paths.push(root.image());
+    paths.extend(artifacts.kernels.iter().map(|kernel| root.initrd(kernel)));
+    let relative: Vec<_> =
+        paths.iter().map(|path| path.strip_prefix(folder)).collect::<Result<_, _>>()?;
+    sha256::digests(folder, &relative)
 }

@@ -1,11 +1,16 @@
 #!/bin/sh
 # Makes a test machine's system of installed packages: kernels, a disk, the agent, nothing that stirs by itself.
-# $1 is its root folder, $PACKAGES a folder with the kernels' packages.
+# $1 is its root folder, $PACKAGES a folder with the kernels' packages, $KEXEC_TOOLS one for what tests may add.
 set -eu
 cd "$1"
 
 # Initramfs images that are quickly made; everything else about them is Debian's choice.
 printf 'COMPRESS=zstd\nCOMPRESSLEVEL=1\n' > etc/initramfs-tools/conf.d/quick
+
+# Before the kernels, after which apt would find something to repair.
+mkdir -p "$KEXEC_TOOLS/partial"
+APT_CONFIG=$MMDEBSTRAP_APT_CONFIG apt-get install --yes --download-only \
+    -o Dir::Cache::archives="$KEXEC_TOOLS" kexec-tools
 
 mkdir packages
 cp "$PACKAGES"/*.deb packages/

@@ -155,10 +155,10 @@ impl<'a> Builder<'a> {
         self
     }
 
-    /// Installs a Debian package once the system runs; only Debian machines can.
+    /// Installs Debian packages once the system runs, all at once; only Debian machines can.
     #[must_use]
-    pub fn install(mut self, package: &Path) -> Self {
-        self.packages.push(package.to_owned());
+    pub fn install(mut self, packages: impl IntoIterator<Item: Into<PathBuf>>) -> Self {
+        self.packages.extend(packages.into_iter().map(Into::into));
         self
     }
 
