@@ -297,7 +297,8 @@ fn unpack(debs: &Path, tree: &Path) -> Result<PathBuf> {
     Ok(tree.to_owned())
 }
 
-fn fresh_folder(path: &Path) -> Result<PathBuf> {
+/// An empty folder, whatever was there before.
+pub(crate) fn fresh_folder(path: &Path) -> Result<PathBuf> {
     if path.exists() {
         fs::remove_dir_all(path).with_context(|| format!("remove {}", path.display()))?;
     }

@@ -94,7 +94,9 @@ fn debian_comes_back_from_a_reboot_through_the_firmware() -> Result<()> {
 fn a_unit_that_failed_is_named() -> Result<()> {
     let Some(bed) = e2e("a_unit_that_failed_is_named") else { return Ok(()) };
     let mut vm = bed.debian("debian-failed", Suite::Bookworm, bed.kernel("6.1")?)?.boot()?;
-    vm.exec(["systemd-run", "--unit=broken-on-purpose", "--wait", "false"])?;
+    vm.await_running()?;
+    let broken = vm.exec(["systemd-run", "--unit=broken-on-purpose", "--wait", "false"])?;
+    assert_eq!(broken.code, Some(1), "{}", broken.stderr);
     let error = format!("{:#}", vm.await_running().unwrap_err());
     assert!(error.contains("degraded") && error.contains("broken-on-purpose"), "{error}");
     Ok(())

@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use crate::artifacts::{Artifacts, Kernel, debs_below, lock};
+use crate::artifacts::{Artifacts, Kernel, debs_below, fresh_folder, lock};
 use crate::forget::forget_old;
 use crate::sha256::{self, Digests};
 
@@ -117,7 +117,8 @@ fn key(artifacts: &Artifacts, roots: &Path) -> Result<String> {
 }
 
 fn make(folder: &Path, artifacts: &Artifacts, suite: Suite) -> Result<Digests> {
-    fs::create_dir_all(folder)?;
+    // An earlier attempt may have been interrupted.
+    let folder = &fresh_folder(folder)?;
     let root = Root { folder: folder.to_owned() };
     build::image(&root, artifacts, suite)?;
     let mut paths = root.kexec_tools()?;

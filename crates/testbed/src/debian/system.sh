@@ -1,6 +1,7 @@
 #!/bin/sh
-# Makes a test machine's system of installed packages: kernels, a disk, the agent, nothing that stirs by itself.
-# $1 is its root folder, $PACKAGES a folder with the kernels' packages, $KEXEC_TOOLS one for what tests may add.
+# Makes a test machine's system of installed packages: kernels, disks, the agent, and nothing that
+# stirs by itself. Its root folder is $1; $PACKAGES is a folder with the kernels' packages and
+# $KEXEC_TOOLS one for packages that tests may add.
 set -eu
 cd "$1"
 
@@ -15,8 +16,8 @@ APT_CONFIG=$MMDEBSTRAP_APT_CONFIG apt-get install --yes --download-only \
 mkdir packages
 cp "$PACKAGES"/*.deb packages/
 chroot . sh -euc '
-    # Newer than bookworm are the tools that 7.3 asks for, hence the force, and the one thing that
-    # they would have done: newer packages have the kernel beside its modules, and it goes to /boot.
+    # The tools that 7.3 asks for are newer than bookworm, hence the force. What they would do for
+    # it: its packages have the kernel beside its modules, and it belongs into /boot.
     dpkg --install packages/linux-base_*.deb
     dpkg --force-depends --unpack packages/linux-*-*.deb
     for image in /usr/lib/modules/*/vmlinuz; do
@@ -50,6 +51,8 @@ IgnoreOnIsolate=yes
 [Service]
 ExecStart=/opt/bin/guest agent
 Environment=PATH=/opt/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin
+# No program of a test holds up a shutdown.
+TimeoutStopSec=5
 Environment=HOME=/root TERM=dumb LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive
 
 [Install]
