@@ -23,9 +23,20 @@ pub(super) struct Journal {
 struct Made {
     /// Places, with device and inode of what was made there.
     places: BTreeMap<PathBuf, (u64, u64)>,
-    segments: BTreeMap<String, i32>,
+    /// Segments, by node.
+    segments: BTreeMap<String, Noted>,
     /// Everything that the region has is in its place: the copies may be in use by now, and newer.
     copied: bool,
+}
+
+/// How far a segment is known to have come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Noted {
+    /// The process with this number was about to make it.
+    Making { maker: u32 },
+    /// It has this identifier.
+    Made { id: i32 },
 }
 
 impl Journal {
@@ -55,12 +66,18 @@ impl Journal {
         self.write()
     }
 
-    pub(super) fn segment(&self, node: &str) -> Option<i32> {
+    /// What is known of a node's segment.
+    pub(super) fn segment(&self, node: &str) -> Option<Noted> {
         self.made.segments.get(node).copied()
     }
 
-    pub(super) fn add_segment(&mut self, node: &str, id: i32) -> Result<(), RestoreError> {
-        self.made.segments.insert(node.to_owned(), id);
+    /// Whether the segment with this identifier is known as some node's.
+    pub(super) fn is_segment(&self, id: i32) -> bool {
+        self.made.segments.values().any(|noted| *noted == Noted::Made { id })
+    }
+
+    pub(super) fn note_segment(&mut self, node: &str, noted: Noted) -> Result<(), RestoreError> {
+        self.made.segments.insert(node.to_owned(), noted);
         self.write()
     }
 

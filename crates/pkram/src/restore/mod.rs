@@ -17,6 +17,7 @@
 mod copy;
 mod error;
 mod journal;
+mod segment;
 mod target;
 mod tree;
 

@@ -2,11 +2,9 @@
 
 use super::error::io_at;
 use super::journal::Journal;
-use super::{Fs, RestoreError};
+use super::{Fs, RestoreError, segment};
 use crate::filesystem::{Kind, describe_fd, kind_of};
 use crate::manifest::{Origin, Source, SysvOrigin};
-use crate::sys::{ShmStat, make_shm, shm_stat};
-use physmem::PAGE_SIZE;
 use regionfs::read;
 use std::collections::HashSet;
 use std::fmt;
@@ -21,7 +19,7 @@ pub(super) enum Target {
     Directory(PathBuf),
     /// The one file in the node's directory becomes this one.
     File(PathBuf),
-    /// It becomes a SysV segment: an earlier run's, or a new one.
+    /// It becomes a SysV segment: this one, or one that is yet to be made.
     Segment(SysvOrigin, Option<i32>),
 }
 
@@ -50,10 +48,7 @@ impl Target {
                 Ok(if *file { Self::File(path) } else { Self::Directory(path) })
             }
             Origin::Sysv(origin) => {
-                let same = |id: &i32| {
-                    shm_stat(*id).is_ok_and(|s| (s.bytes, s.key) == (origin.size, origin.key))
-                };
-                let made = journal.segment(&source.name).filter(same);
+                let made = segment::earlier(&source.name, origin, journal)?;
                 Ok(Self::Segment(origin.clone(), made))
             }
             origin @ (Origin::Memfd(_) | Origin::Program) => {
@@ -131,24 +126,6 @@ fn refuse_full(fs: &Fs, top: &read::Inode, path: &Path, dir: &File) -> Result<()
         return Err(RestoreError::NoRoom { path: path.to_owned(), bytes, free });
     }
     Ok(())
-}
-
-/// The segment, made where it is not there yet.
-pub(super) fn segment(
-    node: &str,
-    origin: &SysvOrigin,
-    made: Option<i32>,
-    journal: &mut Journal,
-) -> Result<i32, RestoreError> {
-    if let Some(id) = made {
-        return Ok(id);
-    }
-    let &SysvOrigin { key, mode, uid, gid, size: bytes, page, .. } = origin;
-    let stat = ShmStat { key, mode, uid, gid, bytes, attached: 0 };
-    let id = make_shm(&stat, page > PAGE_SIZE)
-        .map_err(|source| RestoreError::Segment { key, source })?;
-    journal.add_segment(node, id)?;
-    Ok(id)
 }
 
 /// Whether something is there that a restore must not write over.

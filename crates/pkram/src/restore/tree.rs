@@ -3,8 +3,8 @@
 
 use super::error::io_at;
 use super::journal::Journal;
-use super::target::{Target, segment};
-use super::{Fs, RestoreError};
+use super::target::Target;
+use super::{Fs, RestoreError, segment};
 use crate::manifest::Source;
 use crate::source::SEGMENT;
 use regionfs::read::{Inode, Kind};
@@ -60,7 +60,7 @@ impl Trees {
         &mut self,
         fs: &Fs,
         source: &Source,
-        target: Target,
+        mut target: Target,
         journal: &mut Journal,
         notes: &mut Vec<String>,
     ) -> Result<String, RestoreError> {
@@ -69,10 +69,11 @@ impl Trees {
         let mut place = target.to_string();
         match &target {
             Target::Segment(origin, made) => {
-                let id = segment(name, origin, *made, journal)?;
+                let id = segment::make(name, origin, *made, journal)?;
                 let inode = fs.lookup(format!("{name}/{SEGMENT}").as_bytes())?.number;
                 self.files.push(RestoredFile { inode, place: Place::Segment(id) });
                 place = format!("sysv:{id}");
+                target = Target::Segment(origin.clone(), Some(id));
             }
             Target::File(path) => {
                 if let Some(parent) = path.parent() {
@@ -153,8 +154,10 @@ impl Trees {
         for (name, target) in &self.nodes {
             let top = fs.lookup(name.as_bytes())?;
             let mut directories = Vec::new();
-            if let Target::Directory(path) = target {
-                directories.push((path.clone(), top.number));
+            match target {
+                Target::Directory(path) => directories.push((path.clone(), top.number)),
+                Target::Segment(origin, Some(id)) => segment::dress(*id, origin)?,
+                Target::Segment(_, None) | Target::File(_) => {}
             }
             walk(fs, &top, target, &mut |path, inode| match inode.kind {
                 Kind::Directory => {

@@ -12,7 +12,9 @@ pub(crate) use map::{Access, FileMap};
 pub(crate) use pages::PageRefs;
 pub(crate) use pins::{BYTES_PER_BUFFER, Pins};
 pub(crate) use resident::resident;
-pub(crate) use shm::{Attached, SHM_DEST, ShmStat, make_shm, shm_stat};
+#[cfg(test)]
+pub(crate) use shm::remove_shm;
+pub(crate) use shm::{Attached, SHM_DEST, ShmStat, make_shm, set_shm, shm_stat};
 
 /// The time stamp counter, which keeps counting across kexec.
 pub fn tsc() -> u64 {

@@ -41,25 +41,35 @@ pub(crate) fn shm_stat(id: i32) -> io::Result<ShmStat> {
     })
 }
 
-/// Makes a segment with this key, owner and mode; fails if there is one already.
-pub(crate) fn make_shm(stat: &ShmStat, huge: bool) -> io::Result<i32> {
-    let size = usize::try_from(stat.bytes).map_err(io::Error::other)?;
+/// Makes a segment with this key, size in bytes and mode; fails if there is one already.
+pub(crate) fn make_shm(key: i32, bytes: u64, mode: u16, huge: bool) -> io::Result<i32> {
+    let size = usize::try_from(bytes).map_err(io::Error::other)?;
     let huge = if huge { libc::SHM_HUGETLB } else { 0 };
-    let flags = libc::IPC_CREAT | libc::IPC_EXCL | huge | i32::from(stat.mode & 0o777);
+    let flags = libc::IPC_CREAT | libc::IPC_EXCL | huge | i32::from(mode & 0o777);
     // SAFETY: takes integers only.
-    let id = unsafe { libc::shmget(stat.key, size, flags) };
-    if id < 0 {
-        return Err(io::Error::last_os_error());
-    }
+    let id = unsafe { libc::shmget(key, size, flags) };
+    if id < 0 { Err(io::Error::last_os_error()) } else { Ok(id) }
+}
+
+/// Gives a segment its owner and mode.
+pub(crate) fn set_shm(id: i32, uid: u32, gid: u32, mode: u16) -> io::Result<()> {
     let mut set = MaybeUninit::<libc::shmid_ds>::zeroed();
     // SAFETY: all fields are integers, for which zeros are valid.
     let fields = unsafe { set.assume_init_mut() };
-    fields.shm_perm.uid = stat.uid;
-    fields.shm_perm.gid = stat.gid;
-    fields.shm_perm.mode = stat.mode & 0o777;
+    fields.shm_perm.uid = uid;
+    fields.shm_perm.gid = gid;
+    fields.shm_perm.mode = mode & 0o777;
     // SAFETY: IPC_SET reads one `struct shmid_ds`, which was filled above.
     let done = unsafe { libc::shmctl(id, libc::IPC_SET, set.as_mut_ptr()) };
-    if done < 0 { Err(io::Error::last_os_error()) } else { Ok(id) }
+    if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Destroys a segment.
+#[cfg(test)]
+pub(crate) fn remove_shm(id: i32) -> io::Result<()> {
+    // SAFETY: IPC_RMID reads no structure, so that the pointer is not used.
+    let done = unsafe { libc::shmctl(id, libc::IPC_RMID, std::ptr::null_mut()) };
+    if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 /// A segment attached, detached on drop.
