@@ -4,7 +4,7 @@ use super::RestoreError;
 use super::error::io_at;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -59,9 +59,8 @@ impl Journal {
         found.is_some() && self.made.places.get(place).copied() == found
     }
 
-    /// Notes what was made there.
-    pub(super) fn add(&mut self, place: &Path) -> Result<(), RestoreError> {
-        let made = fs::symlink_metadata(place).map_err(io_at(place))?;
+    /// Notes what was made there, or is about to get this name.
+    pub(super) fn add(&mut self, place: &Path, made: &Metadata) -> Result<(), RestoreError> {
         self.made.places.insert(place.to_owned(), (made.dev(), made.ino()));
         self.write()
     }

@@ -17,7 +17,7 @@ use rustix::fs::{
 use rustix::io::Errno;
 use std::collections::HashMap;
 use std::ffi::OsStr;
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -79,13 +79,15 @@ impl Trees {
                 if let Some(parent) = path.parent() {
                     fs::create_dir_all(parent).map_err(io_at(parent))?;
                 }
+                if !journal.has(path) {
+                    make_known(path, journal)?;
+                }
                 walk(fs, &top, &target, &mut |path, inode| self.make_one(fs, path, inode, notes))?;
-                journal.add(path)?;
             }
             Target::Directory(path) => {
                 fs::create_dir_all(path).map_err(io_at(path))?;
                 seize(path)?;
-                journal.add(path)?;
+                journal.add(path, &fs::symlink_metadata(path).map_err(io_at(path))?)?;
                 walk(fs, &top, &target, &mut |path, inode| self.make_one(fs, path, inode, notes))?;
             }
         }
@@ -173,6 +175,16 @@ impl Trees {
         }
         Ok(())
     }
+}
+
+/// Makes an empty file that the journal knows before it has a name: killed in between, it is gone.
+fn make_known(path: &Path, journal: &mut Journal) -> Result<(), RestoreError> {
+    let parent = path.parent().unwrap_or(path);
+    let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
+    let file = open(parent, flags, Mode::RUSR | Mode::WUSR).map_err(|e| io_at(parent)(e.into()))?;
+    let file = File::from(file);
+    journal.add(path, &file.metadata().map_err(io_at(path))?)?;
+    linkat(&file, "", CWD, path, AtFlags::EMPTY_PATH).map_err(|e| io_at(path)(e.into()))
 }
 
 /// Makes sure that nobody but root can do anything in a directory, which may have been there.
