@@ -31,15 +31,21 @@ pub(crate) struct Args {
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Call {
-    Write,
+    Ftruncate,
+    Linkat,
     Pwrite64,
+    Shmget,
+    Write,
 }
 
 impl Call {
     fn number(self) -> u64 {
         let number = match self {
-            Self::Write => libc::SYS_write,
+            Self::Ftruncate => libc::SYS_ftruncate,
+            Self::Linkat => libc::SYS_linkat,
             Self::Pwrite64 => libc::SYS_pwrite64,
+            Self::Shmget => libc::SYS_shmget,
+            Self::Write => libc::SYS_write,
         };
         number.unsigned_abs()
     }

@@ -59,9 +59,9 @@ enum What {
         #[command(flatten)]
         shape: Shape,
     },
-    /// Fail unless the segment with this key has the pattern
+    /// Fail unless the segment with this number has the pattern
     CheckSysv {
-        key: i32,
+        id: i32,
         #[command(flatten)]
         shape: Shape,
     },
@@ -169,8 +169,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             println!("{}", json!({ "id": id }));
             Ok(())
         }
-        What::CheckSysv { key, shape } => {
-            let found = read_segment(*key, shape.size).context("read the segment")?;
+        What::CheckSysv { id, shape } => {
+            let found = read_segment(*id, shape.size).context("read the segment")?;
             let pages = (0..shape.size).step_by(PAGE).map(|at| shape.page(at));
             ensure!(found == pages.collect::<Vec<_>>().concat(), "other bytes in the segment");
             Ok(())

@@ -88,12 +88,17 @@ pub(crate) fn make_segment(key: i32, bytes: &[u8], huge: bool) -> io::Result<i32
     Ok(id)
 }
 
-/// The first bytes of the SysV segment with this key; fails if it is shorter.
-pub(crate) fn read_segment(key: i32, length: usize) -> io::Result<Vec<u8>> {
-    // SAFETY: takes integers only.
-    let id = unsafe { libc::shmget(key, length, 0) };
-    if id < 0 {
+/// The bytes of the SysV segment with this identifier; fails if it has another length.
+pub(crate) fn read_segment(id: i32, length: usize) -> io::Result<Vec<u8>> {
+    let mut stat = MaybeUninit::<libc::shmid_ds>::uninit();
+    // SAFETY: IPC_STAT writes one `struct shmid_ds` to the pointer, which has room for it.
+    if unsafe { libc::shmctl(id, libc::IPC_STAT, stat.as_mut_ptr()) } < 0 {
         return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the call succeeded, so the kernel has filled the structure.
+    let found = unsafe { stat.assume_init() }.shm_segsz;
+    if found != length {
+        return Err(io::Error::other(format!("{found} bytes, expected {length}")));
     }
     // SAFETY: a null hint without SHM_REMAP replaces no existing mapping.
     let base = unsafe { libc::shmat(id, null(), libc::SHM_RDONLY) };
@@ -101,8 +106,8 @@ pub(crate) fn read_segment(key: i32, length: usize) -> io::Result<Vec<u8>> {
         return Err(io::Error::last_os_error());
     }
     let mut bytes = vec![0; length];
-    // SAFETY: the segment is attached and has at least `length` bytes, or shmget had failed;
-    // `bytes` has as many, in Rust's own memory.
+    // SAFETY: the segment is attached and has `length` bytes for good, as was just seen; `bytes` has
+    // as many, in Rust's own memory.
     unsafe { copy_nonoverlapping(base.cast(), bytes.as_mut_ptr(), length) };
     // SAFETY: the address is that of the attachment; nothing points into it any more.
     unsafe { libc::shmdt(base) };

@@ -1,9 +1,11 @@
 //! Copies back to where everything came from.
 
 use crate::common::{HOP, hop, meminfo, memory_map, number};
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use physmem::{E820Type, PhysRange};
 use serde_json::Value;
+use std::ops::Range;
+use testbed::Vm;
 
 /// Bytes of data: five files and a small tree.
 const DATA: u64 = 5 * FILE + (20 << 20);
@@ -26,6 +28,17 @@ const KILLS: [&[&str]; 3] = [
     &["--call", "pwrite64", "--then", "1"],
     &["--call", "write", "--nth", "25"],
 ];
+
+/// The system's SysV segments: identifier; key, mode and size.
+fn segments(vm: &mut Vm) -> Result<Vec<(String, String)>> {
+    let list = vm.read_file("/proc/sysvipc/shm")?;
+    let list = String::from_utf8_lossy(&list);
+    let line = |line: &str| match line.split_whitespace().collect::<Vec<_>>()[..] {
+        [key, id, mode, size, ..] => Ok((id.to_owned(), format!("{key} {mode} {size}"))),
+        _ => bail!("a line of {line:?}"),
+    };
+    list.lines().skip(1).map(line).collect()
+}
 
 #[test]
 fn restore_needs_little_more_than_the_data() -> Result<()> {
@@ -96,6 +109,67 @@ fn restore_needs_little_more_than_the_data() -> Result<()> {
     Ok(())
 }
 
+/// Where restores are killed that make a file and segments: at the `nth` of these calls, and at so
+/// many calls after it.
+const BIRTHS: [(&str, &str, Range<u32>); 4] = [
+    ("linkat", "1", 0..3),
+    ("ftruncate", "1", 0..1),
+    ("shmget", "1", 0..14),
+    ("shmget", "3", 0..7),
+];
+
+#[test]
+fn a_restore_killed_as_it_makes_things_makes_them_once() -> Result<()> {
+    let name = "a_restore_killed_as_it_makes_things_makes_them_once";
+    let Some(bed) = testbed::e2e(name) else { return Ok(()) };
+    let mut vm = bed.vm("births", bed.kernel("6.12")?).memory_mib(768).boot()?;
+    let shape = |seed: u32| format!("--size 300000 --seed {seed}");
+    vm.sh(&format!("guest pattern write /dev/shm/one {}", shape(1)))?;
+    // Those without a key differ in nothing but their content.
+    let nodes = [("keyed", 99, 2), ("private", 0, 3), ("twin", 0, 4)];
+    let mut sources = vec!["one=/dev/shm/one".to_owned()];
+    for (name, key, seed) in nodes {
+        let said = vm.sh(&format!("guest pattern sysv {key} {}", shape(seed)))?;
+        sources.push(format!("{name}=sysv:{}", number(&serde_json::from_str(&said)?, "/id")?));
+    }
+    let sources: Vec<_> = sources.iter().map(String::as_str).collect();
+    hop(&mut vm, bed.kernel("6.12")?, &sources)?;
+
+    let kills =
+        BIRTHS.into_iter().flat_map(|(call, nth, thens)| thens.map(move |t| (call, nth, t)));
+    for kill in kills {
+        let (call, nth, then) = (kill.0, kill.1, kill.2.to_string());
+        let argv = ["guest", "killat", "--call", call, "--nth", nth, "--then", &then, "--"];
+        let killed = vm.exec(argv.into_iter().chain(["pkram", "restore", "--keep"]))?;
+        ensure!(killed.code == Some(9), "not killed at {kill:?}: {killed:?}");
+        let left = segments(&mut vm)?;
+        let unborn = match kill {
+            ("shmget", "1", 0) => Some(0),
+            ("shmget", "1", 1) => Some(1),
+            _ => None,
+        };
+        ensure!(unborn.is_none_or(|n| left.len() == n), "killed at {kill:?}: {left:?}");
+
+        let again = vm.exec(["pkram", "restore", "--keep", "--json"])?;
+        ensure!(again.code == Some(0), "killed at {kill:?}, then {}", again.stderr);
+        let said: Value = again.json()?;
+        let found = segments(&mut vm)?;
+        ensure!(found.len() == nodes.len(), "killed at {kill:?}: {found:?}");
+        let mut check = format!("guest pattern check /dev/shm/one {}; rm /dev/shm/one", shape(1));
+        for (name, key, seed) in nodes {
+            let made = said["nodes"].as_array().into_iter().flatten().find(|n| n["name"] == name);
+            let id = made.and_then(|n| n["place"].as_str()?.strip_prefix("sysv:"));
+            let id = id.with_context(|| format!("no {name} in {said}"))?;
+            let expected = (id.to_owned(), format!("{key} 640 300000"));
+            ensure!(found.contains(&expected), "killed at {kill:?}: {found:?}, not {expected:?}");
+            check += &format!("; guest pattern check-sysv {id} {}; ipcrm -m {id}", shape(seed));
+        }
+        check += "; test -z \"$(ls -A /run/pkram/restore)\"";
+        vm.run(["sh", "-euc", &check]).with_context(|| format!("killed at {kill:?}"))?;
+    }
+    Ok(())
+}
+
 #[test]
 fn restore_makes_what_was() -> Result<()> {
     let Some(bed) = testbed::e2e("restore_makes_what_was") else { return Ok(()) };
@@ -129,7 +203,9 @@ fn restore_makes_what_was() -> Result<()> {
     ensure!(vm.sh(stat)? == before, "other attributes: {before} {}", vm.sh(stat)?);
     vm.sh("guest pattern check /dev/shm/one --size 5000001 --seed 2 --holes 65536")?;
     vm.sh("guest pattern check /dev/hugepages/vm --size 25165824 --seed 1 --holes 4194304")?;
-    vm.sh("guest pattern check-sysv 99 --size 3000000 --seed 3")?;
+    let [(id, stat)] = &segments(&mut vm)?[..] else { bail!("not one segment") };
+    ensure!(stat == "99 640 3000000", "another segment: {stat}");
+    vm.sh(&format!("guest pattern check-sysv {id} --size 3000000 --seed 3"))?;
     ensure!(vm.run(["pkram", "list"])?.contains("no regions"), "a region is left");
     Ok(())
 }
