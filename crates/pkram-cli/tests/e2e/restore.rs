@@ -167,6 +167,19 @@ fn a_restore_killed_as_it_makes_things_makes_them_once() -> Result<()> {
         check += "; test -z \"$(ls -A /run/pkram/restore)\"";
         vm.run(["sh", "-euc", &check]).with_context(|| format!("killed at {kill:?}"))?;
     }
+
+    // Another root's segment of the same key and size is not taken for the one that was to be made.
+    let killed = vm.exec(["guest", "killat", "--call", "shmget", "--", "pkram", "restore"])?;
+    ensure!(killed.code == Some(9), "not killed: {killed:?}");
+    let said = vm.sh(&format!("guest pattern sysv 99 {}", shape(9)))?;
+    let id = number(&serde_json::from_str(&said)?, "/id")?;
+    let refused = vm.exec(["pkram", "restore"])?;
+    ensure!(refused.code == Some(1) && refused.stderr.contains("ipcrm"), "{}", refused.stderr);
+    vm.sh(&format!("guest pattern check-sysv {id} {}", shape(9)))?;
+    vm.run(["ipcrm", "-m", &id.to_string()])?;
+    vm.run(["pkram", "restore"])?;
+    ensure!(segments(&mut vm)?.len() == nodes.len(), "{:?}", segments(&mut vm)?);
+    ensure!(vm.run(["pkram", "list"])?.contains("no regions"), "a region is left");
     Ok(())
 }
 
