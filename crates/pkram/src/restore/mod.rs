@@ -7,10 +7,10 @@
 //!
 //! The region must not be mounted: its data are read from the devices past the page cache, on all
 //! processors. The first span has the metadata and goes last, so until then a restore that was
-//! interrupted is simply begun again: a journal in `/run/pkram` knows what an earlier run has made,
-//! spans that are still there are copied again, and those that were given back had been copied.
-//! Where the region was written to, so that metadata lie in other spans too, nothing is given back
-//! before everything is copied.
+//! interrupted is simply begun again: a journal in `/run/pkram` knows what an earlier run has made
+//! or was making, spans that are still there are copied again, and those that were given back had
+//! been copied. Where the region was written to, so that metadata lie in other spans too, nothing is
+//! given back before everything is copied.
 //!
 //! What is being restored belongs to root alone until its attributes are set, lowest first.
 
