@@ -34,6 +34,7 @@ enum Call {
     Ftruncate,
     Linkat,
     Pwrite64,
+    Shmctl,
     Shmget,
     Write,
 }
@@ -44,6 +45,7 @@ impl Call {
             Self::Ftruncate => libc::SYS_ftruncate,
             Self::Linkat => libc::SYS_linkat,
             Self::Pwrite64 => libc::SYS_pwrite64,
+            Self::Shmctl => libc::SYS_shmctl,
             Self::Shmget => libc::SYS_shmget,
             Self::Write => libc::SYS_write,
         };

@@ -184,6 +184,36 @@ fn a_restore_killed_as_it_makes_things_makes_them_once() -> Result<()> {
 }
 
 #[test]
+fn memory_that_a_killed_restore_took_is_not_asked_for_again() -> Result<()> {
+    let name = "memory_that_a_killed_restore_took_is_not_asked_for_again";
+    let Some(bed) = testbed::e2e(name) else { return Ok(()) };
+    const SIZE: u64 = 100 << 20;
+    let mut vm = bed.vm("again", bed.kernel("6.12")?).memory_mib(768).boot()?;
+    let shape = format!("--size {SIZE} --seed 6");
+    let said = vm.sh(&format!("guest pattern sysv 7 {shape}"))?;
+    let id = number(&serde_json::from_str(&said)?, "/id")?;
+    hop(&mut vm, bed.kernel("6.12")?, &[&format!("big=sysv:{id}")])?;
+
+    // Room for one copy, what is left to the system, and a little.
+    let ballast = meminfo(&mut vm, "MemAvailable")? - SIZE - (72 << 20);
+    vm.sh(&format!(
+        "mount -o remount,size=90% /dev/shm && head -c {ballast} /dev/zero > /dev/shm/ballast"
+    ))?;
+    // The first shmctl gives the segment, whose data are there, to its owner.
+    let restore = ["pkram", "restore", "--keep"];
+    let killed = ["guest", "killat", "--call", "shmctl", "--"].into_iter().chain(restore);
+    let killed = vm.exec(killed)?;
+    ensure!(killed.code == Some(9), "not killed: {killed:?}");
+    let available = meminfo(&mut vm, "MemAvailable")?;
+    ensure!(available < SIZE, "{available} bytes are free: that is room for another copy");
+    vm.run(restore)?;
+    let [(id, stat)] = &segments(&mut vm)?[..] else { bail!("not one segment") };
+    ensure!(*stat == format!("7 640 {SIZE}"), "another segment: {stat}");
+    vm.sh(&format!("rm /dev/shm/ballast && guest pattern check-sysv {id} {shape}"))?;
+    Ok(())
+}
+
+#[test]
 fn restore_makes_what_was() -> Result<()> {
     let Some(bed) = testbed::e2e("restore_makes_what_was") else { return Ok(()) };
     let mut vm = bed.vm("kinds", bed.kernel("6.1")?).memory_mib(1024).boot()?;

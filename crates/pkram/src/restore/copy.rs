@@ -1,8 +1,8 @@
 //! Data: from the spans' devices into the files that were made, on all processors.
 
 use super::error::io_at;
-use super::tree::{Place, RestoredFile, Trees};
-use super::{Fs, RestoreError, pages};
+use super::tree::{Place, Trees};
+use super::{Fs, RestoreError, pages, segment};
 use crate::filesystem::kind_of;
 use crate::nodes::memory::file_at;
 use crate::progress::Progress;
@@ -87,13 +87,15 @@ impl<'a> Copying<'a> {
     }
 
     /// How much memory an earlier run's copies have already.
-    pub(super) fn bytes_there(&self) -> u64 {
-        let blocks = |file: &RestoredFile| match &file.place {
-            Place::Path(path) => rustix::fs::stat(path).map_or(0, |s| s.st_blocks),
-            Place::Segment(_) => 0,
-        };
-        let blocks: i64 = self.trees.files.iter().map(blocks).sum();
-        u64::try_from(blocks).unwrap_or(0) * 512
+    pub(super) fn bytes_there(&self) -> Result<u64, RestoreError> {
+        let (mut blocks, mut segments) = (0, Vec::new());
+        for file in &self.trees.files {
+            match &file.place {
+                Place::Path(path) => blocks += rustix::fs::stat(path).map_or(0, |s| s.st_blocks),
+                Place::Segment(id) => segments.push(*id),
+            }
+        }
+        Ok(u64::try_from(blocks).unwrap_or(0) * 512 + segment::bytes_there(&segments)?)
     }
 
     /// Copies what lies in one span; returns how much that was.

@@ -166,7 +166,7 @@ fn give_back(done: &mut Restored, released: crate::region::Released) {
 fn refuse_short(region: &Region, copying: &Copying<'_>, early: bool) -> Result<(), RestoreError> {
     let block = machine::memory_block()?;
     let available = machine::meminfo("MemAvailable")?;
-    let there = copying.bytes_there();
+    let there = copying.bytes_there()?;
     let (mut taken, mut returned) = (0u64, 0u64);
     for (i, span) in region.spans.iter().enumerate().rev() {
         taken += copying.bytes_in(i);

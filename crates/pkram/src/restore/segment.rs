@@ -27,10 +27,10 @@ use std::process;
 /// Where the system lists its segments.
 const LIST: &str = "/proc/sysvipc/shm";
 
-/// The first columns there (`shm_init`, `ipc/shm.c`); kernels add others behind them.
-const COLUMNS: [&str; 12] = [
+/// The columns there (`shm_init`, `ipc/shm.c`); kernels add others behind them.
+const COLUMNS: [&str; 16] = [
     "key", "shmid", "perms", "size", "cpid", "lpid", "nattch", "uid", "gid", "cuid", "cgid",
-    "atime",
+    "atime", "dtime", "ctime", "rss", "swap",
 ];
 
 /// Rights of a segment until its data are there: root's alone, who needs none. They say nothing
@@ -56,6 +56,8 @@ struct Listed {
     birth: Birth,
     /// Whether anybody has ever attached it.
     used: bool,
+    /// Bytes of memory and swap that it has.
+    there: u64,
 }
 
 /// The segment that an earlier run made for this node, if there is one.
@@ -71,10 +73,8 @@ pub(super) fn earlier(
             Ok(Some(id).filter(|&id| shm_stat(id).is_ok_and(same)))
         }
         Some(Noted::Making { maker }) => {
-            let list = File::open(LIST).and_then(|file| parse(BufReader::new(file)));
-            let list = list.map_err(io_at(LIST))?;
             let birth = birth(origin.key, origin.size, maker);
-            Ok(find(&list, birth, |id| journal.is_segment(id)))
+            Ok(find(&list()?, birth, |id| journal.is_segment(id)))
         }
     }
 }
@@ -104,6 +104,13 @@ pub(super) fn dress(id: i32, origin: &SysvOrigin) -> Result<(), RestoreError> {
     set_shm(id, uid, gid, mode).map_err(|source| RestoreError::Segment { key, source })
 }
 
+/// How much memory these segments have, in bytes.
+pub(super) fn bytes_there(ids: &[i32]) -> Result<u64, RestoreError> {
+    let list = if ids.is_empty() { Vec::new() } else { list()? };
+    let theirs = list.iter().filter(|s| ids.contains(&s.id));
+    Ok(theirs.fold(0, |sum, s| sum.saturating_add(s.there)))
+}
+
 /// How a segment is born that process `maker` makes.
 fn birth(key: i32, bytes: u64, maker: u32) -> Birth {
     let creator = rustix::process::geteuid().as_raw();
@@ -113,6 +120,12 @@ fn birth(key: i32, bytes: u64, maker: u32) -> Birth {
 /// The segment of this birth that nobody has used and that is not known as another node's.
 fn find(list: &[Listed], birth: Birth, is_known: impl Fn(i32) -> bool) -> Option<i32> {
     list.iter().find(|s| s.birth == birth && !s.used && !is_known(s.id)).map(|s| s.id)
+}
+
+/// The segments that the system has.
+fn list() -> Result<Vec<Listed>, RestoreError> {
+    let list = File::open(LIST).and_then(|file| parse(BufReader::new(file)));
+    list.map_err(io_at(LIST))
 }
 
 /// Reads the list.
@@ -132,7 +145,9 @@ fn parse(list: impl BufRead) -> io::Result<Vec<Listed>> {
 /// A segment's line, as `sysvipc_shm_proc_show` writes it (`ipc/shm.c`).
 fn listed(line: &str) -> Option<Listed> {
     let fields: Vec<_> = line.split_whitespace().take(COLUMNS.len()).collect();
-    let &[key, id, mode, bytes, maker, _, _, _, _, creator, _, attached_at] = &fields[..] else {
+    let &[key, id, mode, bytes, maker, _, _, _, _, creator, _, attached_at, _, _, rss, swap] =
+        &fields[..]
+    else {
         return None;
     };
     let birth = Birth {
@@ -143,7 +158,8 @@ fn listed(line: &str) -> Option<Listed> {
         maker: maker.parse().ok()?,
     };
     let used = attached_at.parse::<u64>().ok()? != 0;
-    Some(Listed { id: id.parse().ok()?, birth, used })
+    let there = rss.parse::<u64>().ok()?.checked_add(swap.parse().ok()?)?;
+    Some(Listed { id: id.parse().ok()?, birth, used, there })
 }
 
 #[cfg(test)]
@@ -156,7 +172,7 @@ mod tests {
     const TEXT: &str = "\
        key      shmid perms                  size  cpid  lpid nattch   uid   gid  cuid  cgid      atime      dtime      ctime                   rss                  swap
 -559038737          0   100                  5000 23739     0      0     0     0     0     0          0          0 1795361098                     0                     0
-         0      32769  1640              16777216   911   933      2  1000  1000     0     0 1795361001 1795361002 1795361000              16777216                     0
+         0      32769  1640              16777216   911   933      2  1000  1000     0     0 1795361001 1795361002 1795361000              16773120                  4096
 ";
     const BIRTH: Birth =
         Birth { key: -559_038_737, bytes: 5000, mode: 0o100, creator: 0, maker: 23739 };
@@ -169,8 +185,8 @@ mod tests {
     fn reads_what_the_kernel_writes() {
         let used = Birth { key: 0, bytes: 16 << 20, mode: 0o1640, creator: 0, maker: 911 };
         let expected = [
-            Listed { id: 0, birth: BIRTH, used: false },
-            Listed { id: 32769, birth: used, used: true },
+            Listed { id: 0, birth: BIRTH, used: false, there: 0 },
+            Listed { id: 32769, birth: used, used: true, there: 16 << 20 },
         ];
         assert_eq!(parsed(TEXT).unwrap(), expected);
     }
@@ -219,6 +235,7 @@ mod tests {
             &first.replace("  100 ", " 777777 "),
             &first.replace("23739", "0x5cbb"),
             &first.replace("-559038737", "3735928559"),
+            &format!("{} {} {}", &first[..first.len() - 44], u64::MAX, 1),
         ] {
             assert!(parsed(&format!("{head}\n{bad}\n{first}\n")).is_err(), "{bad:?}");
         }
@@ -243,10 +260,7 @@ mod tests {
     #[test]
     fn a_segment_is_known_until_somebody_uses_it() {
         let id = make_shm(0, 5001, UNFINISHED, false).unwrap();
-        let known = || {
-            let list = File::open(LIST).and_then(|file| parse(BufReader::new(file))).unwrap();
-            find(&list, birth(0, 5001, process::id()), |_| false)
-        };
+        let known = || find(&list().unwrap(), birth(0, 5001, process::id()), |_| false);
         let new = known();
         let me = |mode| {
             let (uid, gid) = (rustix::process::geteuid(), rustix::process::getegid());
