@@ -2,6 +2,7 @@
 
 use clap::{Args, Parser, Subcommand};
 use config::size::parse_size;
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 /// Keeps chosen memory alive across kexec on stock Linux kernels.
@@ -113,8 +114,44 @@ pub(crate) enum Verb {
         #[arg(long)]
         tree: bool,
     },
+    /// Have pkramd keep a descriptor of memory (a memfd, a file on tmpfs or hugetlbfs) over the next
+    /// kexec: standard input, or another
+    Put {
+        /// What to call it; several may have one name
+        name: String,
+        /// The descriptor with this number, of those that this command was started with
+        #[arg(long, value_name = "N", conflicts_with = "file", allow_hyphen_values = true)]
+        fd: Option<i32>,
+        /// This file
+        file: Option<PathBuf>,
+        #[command(flatten)]
+        store: StoreSocket,
+    },
+    /// List what pkramd keeps for this user or service; with NAME, write its content to standard
+    /// output; with PROGRAM, start that with the descriptors as systemd passes sockets on
+    /// (`LISTEN_FDS`)
+    Take {
+        /// Only those of this name
+        name: Option<String>,
+        /// Have pkramd drop what was taken
+        #[arg(long, requires = "name")]
+        remove: bool,
+        /// What to start, with its arguments
+        #[arg(last = true, value_name = "PROGRAM")]
+        program: Vec<OsString>,
+        #[command(flatten)]
+        store: StoreSocket,
+    },
     /// Show what this machine and this kernel can do, and what brought this kernel here
     Status,
+}
+
+/// Where pkramd is.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct StoreSocket {
+    /// pkramd's socket
+    #[arg(long, value_name = "PATH", default_value = fdstore::STORE_SOCKET, hide = true)]
+    pub(crate) socket: PathBuf,
 }
 
 /// What to save, and into which kernel.

@@ -13,11 +13,14 @@ const HUGETLBFS_MAGIC: FsWord = 0x9584_58f6;
 
 /// What files on a filesystem are made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub enum Kind {
     /// Memory and swap: tmpfs, memfds, SysV segments.
     Tmpfs,
     /// Huge pages of this many bytes.
-    Hugetlbfs { page: u64 },
+    Hugetlbfs {
+        /// Bytes in a page.
+        page: u64,
+    },
     /// Something else.
     Other,
 }
@@ -33,7 +36,10 @@ impl Kind {
 }
 
 /// What kind of filesystem `fd` lies on.
-pub(crate) fn kind_of(fd: impl AsFd) -> io::Result<Kind> {
+///
+/// # Errors
+/// What `fstatfs(2)` says.
+pub fn kind_of(fd: impl AsFd) -> io::Result<Kind> {
     let stat = fstatfs(fd)?;
     Ok(match stat.f_type {
         TMPFS_MAGIC => Kind::Tmpfs,
@@ -53,10 +59,12 @@ pub(crate) fn describe_fd(fd: impl AsFd) -> io::Result<String> {
 
 /// The type and mount point of the filesystem on device `major:minor`, e.g. `ext4, mounted on /`,
 /// from `/proc/self/mountinfo` (`Documentation/filesystems/proc.rst` §3.5).
-pub(crate) fn describe(major: u32, minor: u32) -> String {
+#[must_use]
+pub fn describe(major: u32, minor: u32) -> String {
     let table = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     find(&table, major, minor).unwrap_or_else(|| "an unknown filesystem".to_owned())
 }
+
 fn find(table: &str, major: u32, minor: u32) -> Option<String> {
     let device = format!("{major}:{minor}");
     table.lines().rev().find_map(|line| {

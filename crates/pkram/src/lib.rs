@@ -23,7 +23,7 @@
 pub mod ages;
 mod attributes;
 pub mod census;
-mod filesystem;
+pub mod filesystem;
 pub mod handover;
 pub mod head;
 pub mod holder;

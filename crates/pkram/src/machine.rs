@@ -101,7 +101,10 @@ pub fn mem_total() -> Result<u64, MachineError> {
 }
 
 /// A field of `/proc/meminfo`, in bytes.
-pub(crate) fn meminfo(field: &str) -> Result<u64, MachineError> {
+///
+/// # Errors
+/// No such field.
+pub fn meminfo(field: &str) -> Result<u64, MachineError> {
     let path = Path::new("/proc/meminfo");
     let text = read(path)?;
     let line = text.lines().find_map(|l| l.strip_prefix(field)?.strip_prefix(':'));

@@ -6,10 +6,12 @@ mod inspect;
 mod kexec;
 mod list;
 mod mount;
+mod put;
 mod release;
 mod reserve;
 mod restore;
 mod status;
+mod take;
 mod verify;
 
 use crate::args::{Cli, Verb};
@@ -39,6 +41,10 @@ pub(crate) fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         }
         Verb::Reserve { remove: true, update_grub, .. } => reserve::remove(cli.json, *update_grub),
         Verb::Reserve { init, no_wipe, .. } => reserve::arrive(cli.json, *init, *no_wipe),
+        Verb::Put { name, fd, file, store } => put::run(name, *fd, file.as_deref(), store),
+        Verb::Take { name, remove, program, store } => {
+            take::run(cli.json, name.as_deref(), *remove, program, store)
+        }
         Verb::Status => status::run(cli.json),
         Verb::Verify { region } => verify::run(cli.json, region.as_deref()),
         Verb::Inspect { path, tree } => inspect::run(cli.json, path, *tree),

@@ -5,7 +5,7 @@ use super::memory::{reopen, shared_pages, whole};
 use super::{Backing, Entry, NodeError, ObjectFile, Piece, Save};
 use crate::memory::Memory;
 use physmem::PAGE_SIZE;
-use regionfs::{Attributes, Content, TreeError};
+use regionfs::{Attributes, Content, NodeId, TreeError};
 use std::ffi::OsStr;
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -128,23 +128,45 @@ impl<'n> Object<'n> {
     ///
     /// # Errors
     /// What ext4 cannot hold, or a name that is taken; too many bytes.
-    pub fn finish(self) -> Result<Entry, NodeError> {
-        let Self { save, dir, name, attributes, label, size, pieces, bytes } = self;
-        if bytes.len() > MAX_BYTES {
-            let object = String::from_utf8_lossy(&name).into_owned();
+    pub fn finish(mut self) -> Result<Entry, NodeError> {
+        self.check_bytes()?;
+        let content = Content::File { size: self.size, extents: Vec::new() };
+        let node = self.save.tree.add_inode(self.attributes.clone(), content)?;
+        self.link(node)?;
+        let backing = Backing::Open { label: self.label.into(), pieces: self.pieces };
+        self.save.files.push(ObjectFile { node, size: self.size, backing });
+        Ok(Entry(node))
+    }
+
+    /// Makes it part of its node, with the pages of an object that is finished: one more name of
+    /// the same file, here or in another node. Its own pages are not taken; its bytes are.
+    ///
+    /// # Errors
+    /// A name that is taken; too many bytes.
+    pub fn finish_as(mut self, same: Entry) -> Result<(), NodeError> {
+        self.check_bytes()?;
+        self.link(same.0)
+    }
+
+    fn check_bytes(&self) -> Result<(), NodeError> {
+        if self.bytes.len() > MAX_BYTES {
+            let object = String::from_utf8_lossy(&self.name).into_owned();
             return Err(NodeError::ManyBytes { object, limit: MAX_BYTES });
         }
-        let content = Content::File { size, extents: Vec::new() };
-        let node = save.tree.add_inode(attributes.clone(), content)?;
-        save.tree.link(dir.0, &name, node)?;
-        if !bytes.is_empty() {
-            let stream = save.tree.add_inode(attributes, Content::Bytes(bytes))?;
-            let name = [&name, BYTES_SUFFIX.as_bytes()].concat();
-            save.tree.link(dir.0, &name, stream)?;
+        Ok(())
+    }
+
+    /// Gives its inode its name, and its bytes theirs.
+    fn link(&mut self, node: NodeId) -> Result<(), NodeError> {
+        let (tree, dir) = (&mut self.save.tree, self.dir.0);
+        tree.link(dir, &self.name, node)?;
+        if !self.bytes.is_empty() {
+            let content = Content::Bytes(std::mem::take(&mut self.bytes));
+            let stream = tree.add_inode(self.attributes.clone(), content)?;
+            let name = [&self.name, BYTES_SUFFIX.as_bytes()].concat();
+            tree.link(dir, &name, stream)?;
         }
-        let backing = Backing::Open { label: label.into(), pieces };
-        save.files.push(ObjectFile { node, size, backing });
-        Ok(Entry(node))
+        Ok(())
     }
 }
 

@@ -1,0 +1,5 @@
+//! The daemon that holds what is to be kept.
+
+#![forbid(unsafe_code)]
+
+pub mod store;
