@@ -10,7 +10,7 @@ use rustix::net::{
     AddressFamily, Shutdown, SocketAddrUnix, SocketFlags, SocketType, connect, shutdown,
     socket_with,
 };
-use std::io;
+use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -193,14 +193,15 @@ impl Client {
         request: &Request,
         descriptors: &[BorrowedFd<'_>],
     ) -> Result<Vec<(Part, Vec<OwnedFd>)>, ClientError> {
-        send(&self.socket, &request.to_bytes(), descriptors).map_err(|e| match e.kind() {
-            io::ErrorKind::WouldBlock => ClientError::Timeout(self.timeout),
-            io::ErrorKind::BrokenPipe => ClientError::Closed,
-            _ => ClientError::Send(e),
-        })?;
+        match send(&self.socket, &request.to_bytes(), descriptors).map_err(|e| (e.kind(), e)) {
+            // Who is refused at once can read why.
+            Ok(()) | Err((ErrorKind::BrokenPipe | ErrorKind::ConnectionReset, _)) => {}
+            Err((ErrorKind::WouldBlock, _)) => return Err(ClientError::Timeout(self.timeout)),
+            Err((_, error)) => return Err(ClientError::Send(error)),
+        }
         let mut parts = Vec::new();
         while parts.len() < MAX_PARTS {
-            let Packet { bytes, descriptors, .. } = match receive(&self.socket)? {
+            let Packet { bytes, descriptors, .. } = match self.receive()? {
                 Received::Packet(packet) => packet,
                 Received::Nothing => return Err(ClientError::Timeout(self.timeout)),
                 Received::End => return Err(ClientError::Closed),
@@ -217,5 +218,15 @@ impl Client {
             }
         }
         Err(ClientError::Endless)
+    }
+
+    /// One packet. That the other side closed the connection without reading all is told before
+    /// what it had sent (`unix_release_sock`, `net/unix/af_unix.c`).
+    fn receive(&self) -> Result<Received, ClientError> {
+        let is_reset = |e: &ReceiveError| matches!(e, ReceiveError::Io(e) if e.kind() == ErrorKind::ConnectionReset);
+        match receive(&self.socket) {
+            Err(error) if is_reset(&error) => Ok(receive(&self.socket)?),
+            received => Ok(received?),
+        }
     }
 }

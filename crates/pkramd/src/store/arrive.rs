@@ -15,7 +15,7 @@ use pkram::loaded::{LoadError, LoadedNode};
 use rustix::fs::{
     Gid, Mode, OFlags, SealFlags, SeekFrom, Uid, fchmod, fchown, fcntl_add_seals, fstat, open, seek,
 };
-use std::collections::BTreeMap;
+use std::collections::btree_map::{BTreeMap, Entry as Slot};
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
@@ -102,6 +102,16 @@ pub enum ArriveError {
         /// Bytes.
         available: u64,
     },
+    /// It is there, but not sealed.
+    #[error("{path}: its copy is not sealed with {seals:?}: {source}", path = .path.display())]
+    Seals {
+        /// Where the object lies.
+        path: PathBuf,
+        /// What is missing.
+        seals: SealFlags,
+        /// Why.
+        source: io::Error,
+    },
     /// A call fails.
     #[error("{path}: {source}", path = .path.display())]
     Io {
@@ -142,75 +152,67 @@ impl Arrived {
 struct Whole {
     file: OwnedFd,
     seals: SealFlags,
-    region_file: Option<PathBuf>,
+    in_place: bool,
 }
 
 impl Store {
-    /// Takes in what an owner had stored before the kexec. What is returned did not arrive; all
-    /// else is there.
-    pub fn arrive(&mut self, owner: &Owner, objects: Vec<Arrived>) -> Vec<ArriveError> {
+    /// Takes in what owners had stored before the kexec. A file that several had is one file again.
+    /// What is returned did not arrive; all else is there.
+    pub fn arrive(&mut self, objects: Vec<(Owner, Arrived)>) -> Vec<ArriveError> {
         let (mut files, mut errors) = (BTreeMap::new(), Vec::new());
-        for object in objects {
-            match self.arrive_one(owner, &object, &mut files) {
+        for (owner, object) in objects {
+            match arrive_one(owner, &object, &mut files) {
                 Ok(entry) => self.entries.push(entry),
                 Err(error) => errors.push(error),
             }
         }
-        for Whole { file, seals, region_file } in files.into_values() {
-            if region_file.is_none() && !seals.is_empty() {
-                let sealed = fcntl_add_seals(&file, seals);
-                let path = PathBuf::from(format!("a memfd of {owner}"));
-                errors.extend(sealed.err().map(|e| ArriveError::Io { path, source: e.into() }));
+        // Now that all are open, also for writing.
+        for (path, Whole { file, seals, .. }) in files.into_values().filter(|(_, w)| !w.in_place) {
+            if let Err(e) = fcntl_add_seals(&file, seals) {
+                errors.push(ArriveError::Seals { path, seals, source: e.into() });
             }
         }
         errors
     }
+}
 
-    fn arrive_one(
-        &self,
-        owner: &Owner,
-        object: &Arrived,
-        files: &mut BTreeMap<(u64, u64), Whole>,
-    ) -> Result<Entry, ArriveError> {
-        let path = &object.path;
-        let io = |e: rustix::io::Errno| ArriveError::Io { path: path.clone(), source: e.into() };
-        let record = Record::parse(&object.record)
-            .map_err(|source| ArriveError::Record { path: path.clone(), source })?;
-        let stat = fstat(&object.file).map_err(io)?;
-        let found = u64::try_from(stat.st_size).unwrap_or(0);
-        if found != record.size {
-            let (path, expected) = (path.clone(), record.size);
-            return Err(ArriveError::Size { path, expected, found });
-        }
-        let key = (stat.st_dev, stat.st_ino);
-        if !files.contains_key(&key) {
-            files.insert(key, whole(object, &record)?);
-        }
-        let whole = &files[&key];
-        let own = format!("/proc/self/fd/{}", whole.file.as_raw_fd());
-        let descriptor = open(own, record.flags | OFlags::CLOEXEC, Mode::empty()).map_err(io)?;
-        seek(&descriptor, SeekFrom::Start(record.offset)).map_err(io)?;
-        let (file, flags) = identify(&descriptor)
-            .map_err(|source| ArriveError::Io { path: path.clone(), source })?;
-        Ok(Entry {
-            owner: owner.clone(),
-            name: record.name,
-            arrival: record.arrival,
-            descriptor,
-            file,
-            flags,
-            region_file: whole.region_file.clone(),
-        })
+fn arrive_one(
+    owner: Owner,
+    object: &Arrived,
+    files: &mut BTreeMap<(u64, u64), (PathBuf, Whole)>,
+) -> Result<Entry, ArriveError> {
+    let path = &object.path;
+    let io = |e: rustix::io::Errno| ArriveError::Io { path: path.clone(), source: e.into() };
+    let record = Record::parse(&object.record)
+        .map_err(|source| ArriveError::Record { path: path.clone(), source })?;
+    let stat = fstat(&object.file).map_err(io)?;
+    let found = u64::try_from(stat.st_size).unwrap_or(0);
+    if found != record.size {
+        let (path, expected) = (path.clone(), record.size);
+        return Err(ArriveError::Size { path, expected, found });
     }
+    let (_, whole) = match files.entry((stat.st_dev, stat.st_ino)) {
+        Slot::Occupied(known) => known.into_mut(),
+        Slot::Vacant(new) => new.insert((path.clone(), whole(object, &record)?)),
+    };
+    let own = format!("/proc/self/fd/{}", whole.file.as_raw_fd());
+    let descriptor = open(own, record.flags | OFlags::CLOEXEC, Mode::empty()).map_err(io)?;
+    seek(&descriptor, SeekFrom::Start(record.offset)).map_err(io)?;
+    let (file, flags) =
+        identify(&descriptor).map_err(|source| ArriveError::Io { path: path.clone(), source })?;
+    let (name, arrival) = (record.name, record.arrival);
+    let region_file = whole.in_place.then(|| path.clone());
+    Ok(Entry { owner, name, arrival, descriptor, file, flags, region_file })
 }
 
 /// The file itself, or a copy of it, with its owner and permissions.
 fn whole(object: &Arrived, record: &Record) -> Result<Whole, ArriveError> {
     let path = &object.path;
     let wrap = |source| ArriveError::Io { path: path.clone(), source };
-    let (file, region_file) = match record.arrival {
-        Arrival::Copy => (super::copy::memfd(&object.file, path, record)?, None),
-        Arrival::InPlace => (object.file.try_clone().map_err(wrap)?.into(), Some(path.clone())),
+    let in_place = record.arrival == Arrival::InPlace;
+    let file = match record.arrival {
+        Arrival::Copy => super::copy::memfd(&object.file, path, record)?,
+        Arrival::InPlace => object.file.try_clone().map_err(wrap)?.into(),
     };
     let here = fstat(&file).map_err(|e| wrap(e.into()))?;
     let (uid, gid) = record.ids;
@@ -222,5 +224,5 @@ fn whole(object: &Arrived, record: &Record) -> Result<Whole, ArriveError> {
     if here.st_mode & 0o777 != record.mode {
         fchmod(file.as_fd(), Mode::from_raw_mode(record.mode)).map_err(|e| wrap(e.into()))?;
     }
-    Ok(Whole { file, seals: record.seals, region_file })
+    Ok(Whole { file, seals: record.seals, in_place })
 }
