@@ -1,16 +1,19 @@
 //! The daemon: holds what is to be kept, and does what its parts ask.
 
 use crate::control::{self, Ask, Reply, Verb};
+use crate::handed;
 use crate::journal::Event;
 use crate::stage::{Staged, load_file, next_kernel};
 use anyhow::Context as _;
 use config::{Config, Reboot};
 use kexec::placeholder;
 use pkram::holder::Seat;
+use pkramd::store::{self, Pid1, Proxy, Server, Store};
 use rustix::event::{PollFd, PollFlags, poll};
 use sd_notify::NotifyState;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use std::io::Read as _;
+use std::os::fd::AsFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 
@@ -19,6 +22,8 @@ use std::path::Path;
 struct Daemon {
     config: Config,
     stand: Stand,
+    store: Store,
+    pid1: Option<Pid1>,
 }
 
 /// How far the way down is.
@@ -37,27 +42,41 @@ pub(crate) fn run(config: Config) -> anyhow::Result<()> {
     let reload = signals(&[SIGHUP])?;
     // Run from a descriptor, a process is called by its number.
     let _ = rustix::thread::set_name(c"pkramd");
-    let mut daemon = Daemon { config, stand: Stand::Idle };
+    let (store, pid1) = handed::take_in(&config);
+    let proxy = Proxy::new(Path::new(Proxy::SYSTEMD));
+    let proxy = proxy.map_err(|error| Event::Handover.tell(&error.to_string())).ok();
+    let server =
+        Server::bind(Path::new(fdstore::NOTIFY_SOCKET), Path::new(fdstore::STORE_SOCKET), proxy);
+    let mut server = server.context("listen for services")?;
+    let mut daemon = Daemon { config, stand: Stand::Idle, store, pid1 };
     daemon.settle();
     // Without systemd nobody listens.
     let _ = sd_notify::notify(&[NotifyState::Ready]);
     loop {
-        let mut ready = [
-            PollFd::new(&listener, PollFlags::IN),
-            PollFd::new(&end, PollFlags::IN),
-            PollFd::new(&reload, PollFlags::IN),
-        ];
+        let orders = [&listener as &dyn AsFd, &end, &reload];
+        let orders = orders.map(|fd| PollFd::from_borrowed_fd(fd.as_fd(), PollFlags::IN));
+        let mut ready: Vec<_> = orders.into_iter().chain(server.awaited()).collect();
         match poll(&mut ready, None) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error).context("poll"),
         }
-        let [asked, ended, reloaded] = ready.map(|fd| !fd.revents().is_empty());
+        let is_ready = |i: usize| ready.get(i).is_some_and(|fd| !fd.revents().is_empty());
+        let [asked, ended, reloaded] = [0, 1, 2].map(is_ready);
         if ended {
             return daemon.end();
         }
         if reloaded {
             drain(&reload);
             daemon.reload();
+        }
+        // What was stored before a shutdown is asked about is part of it.
+        for event in server.turn(&mut daemon.store, daemon.pid1.as_mut()) {
+            match event {
+                store::Event::Stored { .. } | store::Event::Removed { .. } => {
+                    Event::Stored.tell(&event.to_string());
+                }
+                _ => Event::Handover.tell(&event.to_string()),
+            }
         }
         if asked {
             daemon.serve(&listener);
@@ -97,7 +116,7 @@ impl Daemon {
         self.stand = Stand::Idle;
         let staged = Seat::take()
             .map_err(anyhow::Error::from)
-            .and_then(|seat| Staged::stage(seat, &self.config));
+            .and_then(|seat| Staged::stage(seat, &self.config, &self.store));
         match staged {
             Ok(staged) => {
                 self.stand = Stand::Staged(staged);
@@ -133,7 +152,10 @@ impl Daemon {
 
     fn reload(&mut self) {
         match Config::read(Path::new("/")) {
-            Ok(config) => self.config = config,
+            Ok(config) => {
+                self.store.set_rules(handed::rules(&config));
+                self.config = config;
+            }
             Err(rejected) => rejected.errors.iter().for_each(|error| {
                 Event::Configuration.tell(&format!("{error}; the configuration stays as it was"));
             }),

@@ -28,6 +28,12 @@ pub(crate) enum Event {
     Note,
     /// `systemctl kexec` cannot begin.
     NoPlaceholder,
+    /// What services handed over has arrived.
+    Arrived,
+    /// A service handed something over, or took it back.
+    Stored,
+    /// Something that a service handed over, or wants to, is not in the store.
+    Handover,
     /// Not the kernel that was to be next.
     OtherKernel,
 }
@@ -45,6 +51,9 @@ impl Event {
             Self::RegionLeft => ("98295d27e7bd4570b8f9059ec75d3dfd", Priority::Error),
             Self::Configuration => ("13eea801f7b2451a82f7fdb31c79408b", Priority::Error),
             Self::Note => ("74951b4ed4a747878c9805b4ec4d4806", Priority::Notice),
+            Self::Arrived => ("f36aecf4e075451f8dee6030afafafbd", Priority::Info),
+            Self::Stored => ("d7437407e6554d6881edee5ec0be7ff9", Priority::Info),
+            Self::Handover => ("a049027232ed441cac326b9c3e3c74d3", Priority::Warning),
             Self::OtherKernel => ("4af33e5ee8754f869ae98684eaa8fe20", Priority::Warning),
             Self::NoPlaceholder => ("d775663eb9ce46d6b026862232b13543", Priority::Error),
         }
@@ -89,6 +98,9 @@ mod tests {
             Event::Configuration,
             Event::Note,
             Event::NoPlaceholder,
+            Event::Arrived,
+            Event::Stored,
+            Event::Handover,
             Event::OtherKernel,
         ] {
             let head = format!("-- {}\nSubject: ", event.properties().0);

@@ -16,6 +16,7 @@ mod control;
 mod daemon;
 mod down;
 mod generate;
+mod handed;
 mod journal;
 mod sources;
 mod stage;

@@ -14,6 +14,7 @@ use pkram::progress::Silent;
 use pkram::region::{Region, discover, find_mounted};
 use pkram::save::{CmdlineChoice, NextKernel, NextOptions, Options, Prepared, prepare};
 use pkram::source::{SourceSpec, What, add_each};
+use pkramd::store::Store;
 use std::ffi::CString;
 use std::fs::File;
 use std::os::fd::AsFd;
@@ -30,7 +31,7 @@ pub(crate) struct Staged {
 
 impl Staged {
     /// Holds, plans, loads. One source that cannot be kept does not cost the others.
-    pub(crate) fn stage(seat: Seat, config: &Config) -> anyhow::Result<Self> {
+    pub(crate) fn stage(seat: Seat, config: &Config, store: &Store) -> anyhow::Result<Self> {
         let next = next_kernel(config)?;
         let (specs, carried) = present(config)?;
         let mut save = Save::new();
@@ -39,6 +40,14 @@ impl Staged {
             if let Err(error) = outcome {
                 Event::SourceLeftOut.tell_of(&spec.name, &format!("is not kept: {error}"));
             }
+        }
+        for grown in store.oversize() {
+            let (owner, size, limit) = (&grown.owner, grown.size, grown.limit);
+            let text = format!("{owner} has {size} bytes and may have {limit}; they are kept");
+            Event::Handover.tell(&text);
+        }
+        for error in store.save_into(&mut save) {
+            Event::Handover.tell(&error.to_string());
         }
         if save.is_empty() {
             load_file(&next)?;
