@@ -11,25 +11,28 @@ use std::path::PathBuf;
 /// them as files of an ext4 filesystem on persistent memory, in place.
 #[derive(Debug, Parser)]
 #[command(name = "pkram", version, arg_required_else_help = true)]
-pub(crate) struct Cli {
+pub struct Cli {
     /// Answer in JSON, with integers in bytes and addresses as numbers or strings of /proc/iomem
     #[arg(long, global = true)]
-    pub(crate) json: bool,
+    pub json: bool,
     /// No progress bars
     #[arg(long, short, global = true)]
-    pub(crate) quiet: bool,
+    pub quiet: bool,
+    /// What to do.
     #[command(subcommand)]
-    pub(crate) verb: Verb,
+    pub verb: Verb,
 }
 
+/// What can be done.
 #[derive(Debug, Subcommand)]
-pub(crate) enum Verb {
+pub enum Verb {
     /// Say whether it would work, and if not why and what would help; what would be kept, moved and
     /// left free; load nothing. Without a kernel or a source: what can be said without
     #[command(mut_arg("kernel", |a| a.required(false)), mut_arg("sources", |a| a.required(false)))]
     Check(Save),
     /// Hold the sources, plan, load the next kernel, and jump into it
     Kexec {
+        /// What to save.
         #[command(flatten)]
         save: Save,
         /// Stop before the jump; a process in the background holds the sources until `pkram exec`
@@ -156,49 +159,49 @@ pub(crate) struct StoreSocket {
 
 /// What to save, and into which kernel.
 #[derive(Clone, Debug, Args)]
-pub(crate) struct Save {
+pub struct Save {
     /// The next kernel's image (bzImage)
     #[arg(long, short, value_name = "FILE", required = true)]
-    pub(crate) kernel: Option<PathBuf>,
+    pub kernel: Option<PathBuf>,
     /// The next kernel's initrd
     #[arg(long, short, value_name = "FILE")]
-    pub(crate) initrd: Option<PathBuf>,
+    pub initrd: Option<PathBuf>,
     /// The next kernel's command line; with --reuse-cmdline, what is added to it
     #[arg(long, value_name = "STRING", allow_hyphen_values = true)]
-    pub(crate) append: Option<String>,
+    pub append: Option<String>,
     /// Take this kernel's command line
     #[arg(long)]
-    pub(crate) reuse_cmdline: bool,
+    pub reuse_cmdline: bool,
     /// RAM that the next kernel must have, e.g. 512M [default: what it takes before any program runs,
     /// and 192 MiB and 1/256 of RAM for programs; at most half of RAM]
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
-    pub(crate) reserve_ram: Option<u64>,
+    pub reserve_ram: Option<u64>,
     /// Go on although the next kernel could not be shown to see the region
     #[arg(long)]
-    pub(crate) force: bool,
+    pub force: bool,
     /// Seed for the random choice of the next kernel's place
     #[arg(long, hide = true)]
-    pub(crate) seed: Option<u64>,
+    pub seed: Option<u64>,
     /// Hold pages by references instead of io_uring's pins; done without asking where io_uring is
     /// forbidden or a file cannot be mapped for writing
     #[arg(long)]
-    pub(crate) no_pins: bool,
+    pub no_pins: bool,
     /// Refuse a plan that would move a page of the source with this name, or without a name of any
     /// source
     #[arg(long, value_name = "NAME", num_args = 0..=1, require_equals = true,
           default_missing_value = "")]
-    pub(crate) in_place: Vec<String>,
+    pub in_place: Vec<String>,
     /// Cut the region so that a `restore`, which gives memory back span by span, takes no more memory
     /// besides it than one part in N of the data; 1 never cuts [default: as far as the memory that
     /// the next kernel has left makes it necessary, and as whole memory blocks allow it]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
-    pub(crate) pieces: Option<u64>,
+    pub pieces: Option<u64>,
     /// Let huge pages of hugetlbfs move, as a whole, where there is no plan otherwise
     #[arg(long)]
-    pub(crate) move_huge: bool,
+    pub move_huge: bool,
     /// What to keep: a file or directory on tmpfs or hugetlbfs; `memfd:PID:FD`, a memfd of a running
     /// process; or `sysv:ID`, a SysV segment. With NAME= before it, NAME is its directory in the
     /// region
     #[arg(value_name = "[NAME=]SOURCE", required = true)]
-    pub(crate) sources: Vec<String>,
+    pub sources: Vec<String>,
 }

@@ -7,15 +7,13 @@
 #![forbid(unsafe_code)]
 
 mod answer;
-mod args;
 mod bar;
-#[cfg(test)]
-mod man;
 mod verbs;
 
 use clap::Parser;
 use pkram::save::SaveError;
 use pkram::source::SourceError;
+use pkram_cli::args;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::process::ExitCode;
 

@@ -1,5 +1,6 @@
-//! The daemon that holds what is to be kept.
+//! The daemon that holds what is to be kept: its command line, and its store.
 
 #![forbid(unsafe_code)]
 
+pub mod args;
 pub mod store;

@@ -21,51 +21,12 @@ mod journal;
 mod sources;
 mod stage;
 
-use clap::{Parser, Subcommand};
+use clap::Parser;
 use config::Config;
 use journal::Event;
-use std::path::{Path, PathBuf};
+use pkramd::args::{Cli, Part};
+use std::path::Path;
 use std::process::ExitCode;
-
-/// Holds what is to be kept over kexec, and takes it through `systemctl kexec`.
-///
-/// Started by systemd, without arguments, as pkramd.service.
-#[derive(Debug, Parser)]
-#[command(name = "pkramd", version)]
-struct Cli {
-    #[command(subcommand)]
-    part: Option<Part>,
-}
-
-/// What units and hooks run.
-#[derive(Clone, Debug, Subcommand)]
-enum Part {
-    /// Bring back what came through the last kexec (pkram-arrive.service)
-    Arrive,
-    /// Fail if the memory of this source is missing (pkram-source@NAME.service)
-    Await {
-        /// The source
-        name: String,
-    },
-    /// Begin without the memory of a source that is missing
-    Forget {
-        /// The source
-        name: String,
-    },
-    /// Write units from the configuration (in system-generators/)
-    Generate {
-        /// Where, three folders of rising precedence; the first is written to
-        #[arg(required = true, num_args = 1..=3)]
-        dirs: Vec<PathBuf>,
-    },
-    /// Make everything ready for the jump (when pkram-shutdown.service stops)
-    Stage,
-    /// Jump, or return where that is not to be (in system-shutdown/)
-    Jump {
-        /// How the shutdown ends: kexec, reboot, poweroff, halt
-        verb: String,
-    },
-}
 
 fn main() -> ExitCode {
     match run(&Cli::parse()) {
