@@ -32,5 +32,6 @@ pub use debian::{DEBIAN_ROOT, Suite};
 pub use e2e::e2e;
 pub use guest::protocol::Hello;
 pub use host::missing_packages;
-pub use testbed::Testbed;
+pub use programs::{static_programs, workspace};
+pub use testbed::{Testbed, folder};
 pub use vm::{APPEND, Builder, GUEST_INITRD, Hop, Output, Program, Vm};

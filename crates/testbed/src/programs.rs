@@ -1,4 +1,4 @@
-//! The programs of ours that run in guests, built as static executables.
+//! Programs of ours, built as static executables: those that run in guests, and those of the package.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -28,20 +28,25 @@ pub(crate) fn build(folder: &Path, progress: &dyn Fn(&str)) -> Result<Programs> 
     if given.is_none() {
         packages.push("pkram-cli");
     }
+    let built = static_programs(folder, &packages, &["warm_cache"])?;
+    let pkram = given.unwrap_or_else(|| built.join("pkram"));
+    ensure!(pkram.exists(), "no pkram at {} (from ${PKRAM_BIN}?)", pkram.display());
+    let warm_cache = built.join("examples/warm_cache");
+    Ok(Programs { guest: built.join("guest"), pkram, warm_cache })
+}
+
+/// Builds the programs of `packages` and these examples as static executables, in a target folder
+/// of their own. Returns the folder that they are in.
+///
+/// # Errors
+/// They do not build.
+pub fn static_programs(folder: &Path, packages: &[&str], examples: &[&str]) -> Result<PathBuf> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
     command
-        .args([
-            "build",
-            "--release",
-            "--bins",
-            "--example",
-            "warm_cache",
-            "--locked",
-            "--target",
-            TARGET,
-        ])
+        .args(["build", "--release", "--bins", "--locked", "--target", TARGET])
         .args(packages.iter().flat_map(|package| ["-p", package]))
+        .args(examples.iter().flat_map(|example| ["--example", example]))
         .arg("--config")
         .arg(format!("target.{TARGET}.rustflags=['-Ctarget-feature=+crt-static']"))
         // Every machine carries them through every kexec, and with debug information they are most
@@ -56,15 +61,14 @@ pub(crate) fn build(folder: &Path, progress: &dyn Fn(&str)) -> Result<Programs> 
         command.env_remove(variable);
     }
     run(&mut command)?;
-    let built = folder.join(TARGET).join("release");
-    let pkram = given.unwrap_or_else(|| built.join("pkram"));
-    ensure!(pkram.exists(), "no pkram at {} (from ${PKRAM_BIN}?)", pkram.display());
-    let warm_cache = built.join("examples/warm_cache");
-    Ok(Programs { guest: built.join("guest"), pkram, warm_cache })
+    Ok(folder.join(TARGET).join("release"))
 }
 
 /// The folder of the workspace that this crate was built in.
-pub(crate) fn workspace() -> Result<PathBuf> {
+///
+/// # Errors
+/// The crate was moved out of it.
+pub fn workspace() -> Result<PathBuf> {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     here.ancestors().nth(2).map(Path::to_owned).context("the crate lies outside the workspace")
 }

@@ -144,7 +144,10 @@ impl Testbed {
 }
 
 /// `target/testbed` of the build that runs.
-fn folder() -> Result<PathBuf> {
+///
+/// # Errors
+/// It cannot be made.
+pub fn folder() -> Result<PathBuf> {
     let target = match std::env::var_os("CARGO_TARGET_DIR") {
         Some(folder) => std::path::absolute(folder)?,
         None => programs::workspace()?.join("target"),
