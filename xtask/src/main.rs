@@ -3,6 +3,7 @@
 #![deny(unsafe_code)]
 
 mod bench;
+mod deb;
 mod demo;
 mod guest;
 mod machines;
@@ -24,13 +25,15 @@ struct Cli {
 enum Verb {
     /// Measure what pkram costs
     Bench(bench::Args),
+    /// Make the Debian package
+    Deb(deb::Args),
     /// Watch a real memcached's memory, or with `vm` a running guest, survive the replacement of the
     /// kernel under it
     Demo(demo::Args),
     /// Ask `pkram check` on many machines, and see whether it was right
     Machines(machines::Args),
-    /// Write the man page, docs/man/pkram.8, anew
-    Man,
+    /// Write the manual
+    Man(man::Args),
     /// Replace the kernel many times over, adding and releasing regions, and count every byte
     Soak(soak::Args),
     /// Run every test there is: unit, property, rig, end to end on stock kernels
@@ -40,9 +43,10 @@ enum Verb {
 fn main() -> anyhow::Result<()> {
     match Cli::parse().verb {
         Verb::Bench(args) => bench::run(&args),
+        Verb::Deb(args) => deb::run(&args),
         Verb::Demo(args) => demo::run(&args),
         Verb::Machines(args) => machines::run(&args),
-        Verb::Man => man::run(),
+        Verb::Man(args) => man::run(&args),
         Verb::Soak(args) => soak::run(&args),
         Verb::Test(args) => test::run(&args),
     }

@@ -151,10 +151,10 @@ pub enum Verb {
 
 /// Where pkramd is.
 #[derive(Clone, Debug, Args)]
-pub(crate) struct StoreSocket {
+pub struct StoreSocket {
     /// pkramd's socket
     #[arg(long, value_name = "PATH", default_value = fdstore::STORE_SOCKET, hide = true)]
-    pub(crate) socket: PathBuf,
+    pub socket: PathBuf,
 }
 
 /// What to save, and into which kernel.
