@@ -128,6 +128,7 @@ pub enum Verb {
         /// This file
         file: Option<PathBuf>,
         #[command(flatten)]
+        /// Whom to ask.
         store: StoreSocket,
     },
     /// List what pkramd keeps for this user or service; with NAME, write its content to standard
@@ -143,6 +144,7 @@ pub enum Verb {
         #[arg(last = true, value_name = "PROGRAM")]
         program: Vec<OsString>,
         #[command(flatten)]
+        /// Whom to ask.
         store: StoreSocket,
     },
     /// Show what this machine and this kernel can do, and what brought this kernel here

@@ -7,8 +7,8 @@
 
 use crate::answer::print;
 use crate::args::StoreSocket;
-use crate::size::show;
 use anyhow::Context as _;
+use config::size::show;
 use fdstore::{Client, Kept};
 use rustix::io::{FdFlags, fcntl_dupfd_cloexec, fcntl_setfd};
 use serde::Serialize;
