@@ -149,6 +149,29 @@ pub enum Verb {
     },
     /// Show what this machine and this kernel can do, and what brought this kernel here
     Status,
+    /// Look at the configuration, /etc/pkram/pkram.toml and its drop-ins
+    #[command(subcommand)]
+    Config(Config),
+}
+
+/// What about the configuration.
+#[derive(Debug, Subcommand)]
+pub enum Config {
+    /// Tell everything that is wrong with it, or odd, and what this machine does not have; exit
+    /// status 1 where something is wrong
+    Check(ConfigFiles),
+    /// Show what is used, with all defaults, and where each value stands that a file gives
+    Show(ConfigFiles),
+}
+
+/// Which configuration.
+#[derive(Clone, Debug, Args)]
+pub struct ConfigFiles {
+    /// The root of the system that is configured
+    #[arg(long, value_name = "DIR", default_value = "/")]
+    pub root: PathBuf,
+    /// This file alone, which need not be installed, and no drop-ins
+    pub file: Option<PathBuf>,
 }
 
 /// Where pkramd is.

@@ -1,6 +1,7 @@
 //! One file a verb.
 
 mod check;
+mod config;
 mod exec;
 mod inspect;
 mod kexec;
@@ -46,6 +47,7 @@ pub(crate) fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
             take::run(cli.json, name.as_deref(), *remove, program, store)
         }
         Verb::Status => status::run(cli.json),
+        Verb::Config(verb) => config::run(cli.json, verb),
         Verb::Verify { region } => verify::run(cli.json, region.as_deref()),
         Verb::Inspect { path, tree } => inspect::run(cli.json, path, *tree),
     }

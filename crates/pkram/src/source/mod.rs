@@ -18,6 +18,15 @@ pub use spec::{SourceSpec, SpecError, What, check_names, escape_path};
 pub(crate) use sysv::SEGMENT;
 
 use crate::nodes::Save;
+use std::path::Path;
+
+/// Whether a file or directory can be a source, by itself; nothing inside of it is looked at.
+///
+/// # Errors
+/// Why it cannot.
+pub fn look(path: &Path) -> Result<(), SourceError> {
+    tree::Top::look(path).map(drop)
+}
 
 /// Adds all sources to the save, each as a node of its name.
 ///

@@ -64,15 +64,19 @@ impl Pending {
     }
 }
 
-impl Trees {
-    /// Adds the file or tree at `path` as the node `name`.
-    pub(super) fn add(
-        &mut self,
-        save: &mut Save,
-        name: &str,
-        path: &Path,
-        stay: bool,
-    ) -> Result<(), SourceError> {
+/// A path that can be a source.
+pub(super) struct Top {
+    /// Absolute, without links.
+    path: PathBuf,
+    stat: Statx,
+    origin: Origin,
+    /// A regular file; otherwise a directory.
+    file: bool,
+}
+
+impl Top {
+    /// Sees that it is there, is memory, and is a file or directory.
+    pub(super) fn look(path: &Path) -> Result<Self, SourceError> {
         let path = std::path::absolute(path).map_err(io_at(path))?;
         let path = path.canonicalize().map_err(io_at(&path))?;
         let fd = open_path(CWD, path.as_os_str()).map_err(io_at(&path))?;
@@ -88,30 +92,43 @@ impl Trees {
             }
         };
         match file_type(&stat) {
-            FileType::Directory => {
-                let attrs = attributes(&stat, &path).map_err(io_at(&path))?;
-                let mut node = save.node_with(name, attrs).map_err(node_at(&path))?;
-                node.set_origin(origin);
-                let top = node.root();
-                self.remember_dir(&stat, &path, top, name)?;
-                self.descend(&mut node, Pending::new(path, top, &stat), name)?;
-                node.set_in_place(stay);
-                node.finish();
-            }
-            FileType::RegularFile => {
-                // The directory of a single file guards it as its real parent did.
-                let (parent, file) = (path.parent(), path.file_name());
-                let (Some(parent), Some(file)) = (parent, file) else {
-                    unreachable!("a canonical path to a file has a parent and a name")
-                };
-                let mut node = save.node_with(name, like(parent)?).map_err(node_at(&path))?;
-                node.set_origin(origin);
-                let top = node.root();
-                self.add_entry(&mut node, top, parent, file, &stat, name)?;
-                node.set_in_place(stay);
-                node.finish();
-            }
-            other => return Err(SourceError::NotFileOrDirectory { path, kind: kind_name(other) }),
+            FileType::Directory | FileType::RegularFile => Ok(Self { path, stat, origin, file }),
+            other => Err(SourceError::NotFileOrDirectory { path, kind: kind_name(other) }),
+        }
+    }
+}
+
+impl Trees {
+    /// Adds the file or tree at `path` as the node `name`.
+    pub(super) fn add(
+        &mut self,
+        save: &mut Save,
+        name: &str,
+        path: &Path,
+        stay: bool,
+    ) -> Result<(), SourceError> {
+        let Top { path, stat, origin, file } = Top::look(path)?;
+        if file {
+            // The directory of a single file guards it as its real parent did.
+            let (parent, file) = (path.parent(), path.file_name());
+            let (Some(parent), Some(file)) = (parent, file) else {
+                unreachable!("a canonical path to a file has a parent and a name")
+            };
+            let mut node = save.node_with(name, like(parent)?).map_err(node_at(&path))?;
+            node.set_origin(origin);
+            let top = node.root();
+            self.add_entry(&mut node, top, parent, file, &stat, name)?;
+            node.set_in_place(stay);
+            node.finish();
+        } else {
+            let attrs = attributes(&stat, &path).map_err(io_at(&path))?;
+            let mut node = save.node_with(name, attrs).map_err(node_at(&path))?;
+            node.set_origin(origin);
+            let top = node.root();
+            self.remember_dir(&stat, &path, top, name)?;
+            self.descend(&mut node, Pending::new(path, top, &stat), name)?;
+            node.set_in_place(stay);
+            node.finish();
         }
         Ok(())
     }
