@@ -123,7 +123,8 @@ pub enum Verb {
         /// What to call it; several may have one name
         name: String,
         /// The descriptor with this number, of those that this command was started with
-        #[arg(long, value_name = "N", conflicts_with = "file", allow_hyphen_values = true)]
+        #[arg(long, value_name = "N", conflicts_with = "file",
+              value_parser = clap::value_parser!(i32).range(0..))]
         fd: Option<i32>,
         /// This file
         file: Option<PathBuf>,
