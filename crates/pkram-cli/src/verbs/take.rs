@@ -129,9 +129,11 @@ impl Inherited {
             return Self::default();
         }
         let count = text("LISTEN_FDS").parse().unwrap_or(0).min(1 << 16);
-        let mut names: Vec<_> = text("LISTEN_FDNAMES").split(':').map(str::to_owned).collect();
+        let names = env::var("LISTEN_FDNAMES").ok();
+        let names = names.iter().flat_map(|names| names.split(':')).map(str::to_owned);
         // What systemd calls one without a name.
-        names.resize(count, "unknown".to_owned());
+        let unnamed = std::iter::repeat("unknown".to_owned());
+        let names = names.chain(unnamed).take(count).collect();
         Self { is_ours: true, count, names }
     }
 }
