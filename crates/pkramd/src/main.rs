@@ -18,6 +18,7 @@ mod down;
 mod generate;
 mod handed;
 mod journal;
+mod namespace;
 mod sources;
 mod stage;
 

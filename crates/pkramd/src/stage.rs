@@ -4,6 +4,7 @@
 use crate::arrive::{self, Arrivals, Came};
 use crate::attempt::Attempt;
 use crate::journal::Event;
+use crate::namespace::keep_memory_mounted;
 use crate::sources;
 use anyhow::{Context as _, bail};
 use config::{Cmdline, Config};
@@ -33,7 +34,9 @@ impl Staged {
     /// Holds, plans, loads. One source that cannot be kept does not cost the others.
     pub(crate) fn stage(seat: Seat, config: &Config, store: &Store) -> anyhow::Result<Self> {
         let next = next_kernel(config)?;
+        // While regions are still mounted for us as well.
         let (specs, carried) = present(config)?;
+        keep_memory_mounted()?;
         let mut save = Save::new();
         let outcomes = add_each(&mut save, &specs)?;
         for (spec, outcome) in specs.iter().zip(&outcomes) {

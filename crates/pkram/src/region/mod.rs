@@ -7,7 +7,7 @@ mod discover;
 mod dm;
 mod handback;
 mod mount;
-mod mountinfo;
+pub mod mountinfo;
 mod release;
 mod users;
 

@@ -12,21 +12,27 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
 /// One mount.
-pub(super) struct Mount {
+#[derive(Debug)]
+pub struct Mount {
     /// The filesystem's device.
-    pub(super) device: u64,
+    pub device: u64,
     /// Which directory of the filesystem.
-    pub(super) root: PathBuf,
+    pub root: PathBuf,
     /// Where in the tree of the process.
-    pub(super) at: PathBuf,
+    pub at: PathBuf,
+    /// The filesystem's type.
+    pub kind: Vec<u8>,
 }
 
 /// The mounts in a `mountinfo`; lines that are none are left out.
-pub(super) fn mounts(mountinfo: &[u8]) -> impl Iterator<Item = Mount> {
+pub fn mounts(mountinfo: &[u8]) -> impl Iterator<Item = Mount> {
     let mount = |line: &[u8]| {
         let mut words = line.split(|&b| b == b' ').skip(2);
         let device = device_number(words.next()?, 10)?;
-        Some(Mount { device, root: unescaped(words.next()?), at: unescaped(words.next()?) })
+        let (root, at) = (unescaped(words.next()?), unescaped(words.next()?));
+        // Optional fields end with a dash.
+        let kind = words.skip_while(|word| word != b"-").nth(1).unwrap_or_default().to_vec();
+        Some(Mount { device, root, at, kind })
     };
     mountinfo.split(|&b| b == b'\n').filter_map(mount)
 }

@@ -1,0 +1,77 @@
+//! What the tests of the service share: a Debian machine with our package, configured.
+
+use anyhow::{Context, Result, ensure};
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::OnceLock;
+use std::time::Duration;
+use testbed::{Hop, Kernel, Suite, Testbed, Vm};
+
+/// One shutdown, kexec and boot of a Debian system, under emulation.
+pub(crate) const HOP: Duration = Duration::from_secs(400);
+
+/// The Debian package, made once.
+pub(crate) fn package() -> Result<PathBuf> {
+    static PACKAGE: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    let made = PACKAGE.get_or_init(|| make_package().map_err(|error| format!("{error:#}")));
+    made.clone().map_err(anyhow::Error::msg)
+}
+
+fn make_package() -> Result<PathBuf> {
+    let out = tempfile::Builder::new().prefix("pkram-deb-").tempdir()?.keep();
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let args = ["run", "--quiet", "--locked", "-p", "xtask", "--", "deb", "--out"];
+    let made = Command::new(cargo).args(args).arg(&out).output().context("start cargo")?;
+    ensure!(made.status.success(), "cargo xtask deb: {}", String::from_utf8_lossy(&made.stderr));
+    let mut files = std::fs::read_dir(&out)?.filter_map(|entry| Some(entry.ok()?.path()));
+    let package = files.find(|path| path.extension().is_some_and(|e| e == "deb"));
+    package.context("cargo xtask deb made no package")
+}
+
+/// A Debian machine with pkram installed and configured. The next kernel is `next`.
+pub(crate) fn machine(
+    bed: &Testbed,
+    test: &str,
+    suite: Suite,
+    [from, next]: [&Kernel; 2],
+    config: &str,
+    resets: bool,
+) -> Result<Vm> {
+    let builder = bed.debian(test, suite, from)?.install([package()?]).resets(resets);
+    let mut vm = builder.boot()?;
+    configure(&mut vm, next, config)?;
+    Ok(vm)
+}
+
+/// Writes `pkram.toml`, and has it read.
+pub(crate) fn configure(vm: &mut Vm, next: &Kernel, config: &str) -> Result<()> {
+    let (image, initrd) = (next.guest_image(), next.debian_initrd());
+    let kernel = format!("[kernel]\nimage = '{image}'\ninitrd = '{initrd}'\n");
+    vm.write_file("/etc/pkram/pkram.toml", format!("{kernel}{config}").as_bytes())?;
+    vm.run(["pkram", "config", "check"])?;
+    vm.run(["systemctl", "daemon-reload"])?;
+    vm.run(["systemctl", "reload", "pkramd"])?;
+    Ok(())
+}
+
+/// `systemctl kexec`, and that it came out in `next` with nothing failed.
+pub(crate) fn systemctl_kexec(vm: &mut Vm, next: &Kernel) -> Result<Hop> {
+    let hop = vm.kexec_into(["systemctl", "kexec"], HOP)?;
+    ensure!(hop.to.release == next.release, "came out in {}", hop.to.release);
+    vm.await_running().with_context(|| journal(vm, "0"))?;
+    Ok(hop)
+}
+
+/// What pkram said in a boot, by its number from now.
+pub(crate) fn journal(vm: &mut Vm, boot: &str) -> String {
+    let units = ["pkramd", "pkram-arrive", "pkram-shutdown", "pkram-source@*"];
+    let mut words = vec!["journalctl", "--no-pager", "--output=short-monotonic", "--boot", boot];
+    words.extend(units.iter().flat_map(|unit| ["--unit", unit]));
+    vm.run(words).unwrap_or_else(|error| format!("{error:#}"))
+}
+
+/// Whether the kernel came up from a jump by pkram.
+pub(crate) fn came_by_pkram(vm: &mut Vm) -> Result<bool> {
+    let status: serde_json::Value = vm.exec(["pkram", "status", "--json"])?.json()?;
+    Ok(!status["arrival"].is_null())
+}

@@ -1,0 +1,6 @@
+//! The service on real Debian systems: our package, stock units, `systemctl kexec`.
+
+mod caches;
+mod common;
+mod failures;
+mod required;
