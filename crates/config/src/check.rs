@@ -3,9 +3,11 @@
 use crate::draft::{Draft, DraftSource};
 use crate::error::{Other, Problem, Rejected};
 use crate::kind::shown;
+use crate::name;
+use crate::pattern::PathPattern;
+use crate::place::Place;
 use crate::section::Report;
 use crate::values::{Arrival, Config, Kernel, Source, What};
-use glob::{MatchOptions, Pattern};
 use std::path::Path;
 
 /// Where nothing may be mounted, because the system's own files are there.
@@ -17,33 +19,32 @@ const SYSTEM: [&str; 12] = [
 /// What systemd-tmpfiles cleans, `/usr/lib/tmpfiles.d/tmp.conf`.
 const CLEANED: [&str; 2] = ["/tmp", "/var/tmp"];
 
-/// How the shell matches paths, and `glob(7)`: no wildcard stands for a slash.
-pub(crate) const AS_PATHS: MatchOptions = MatchOptions {
-    case_sensitive: true,
-    require_literal_separator: true,
-    require_literal_leading_dot: true,
-};
-
 impl Draft {
     /// The configuration, if nothing is wrong with it.
     pub(crate) fn finish(self) -> Result<Config, Rejected> {
-        let Self { kernel, shutdown, sources, handovers, mut report, torn, kernel_in_doubt } = self;
+        let Self { mut kernel, shutdown, sources, handovers, mut report, torn, kernel_in_doubt } =
+            self;
         if !torn && !kernel_in_doubt {
             check_kernel(&kernel, &mut report);
         }
-        let mut whole = Vec::new();
-        for (name, source) in sources {
-            if !torn && !source.in_doubt {
-                whole.extend(check_source(name, source, &mut report));
-            }
+        if kernel.image.is_none() {
+            // Of another kernel than the one that the machine would boot.
+            kernel.initrd = None;
         }
-        check_pairs(&whole, &mut report);
+        let sources = sources.into_iter();
+        let sources = sources.filter_map(|(name, mut source)| {
+            source.in_doubt |= torn;
+            check_source(name, source, &mut report)
+        });
+        let mut sources: Vec<_> = sources.collect();
+        check_pairs(&mut sources, &mut report);
         let Report { errors, warnings, mut origins } = report;
-        if !errors.is_empty() {
-            return Err(Rejected { errors, warnings });
-        }
         origins.retain(|key, _| !key.starts_with("handover."));
-        Ok(Config { kernel, shutdown, sources: whole, handovers, warnings, origins })
+        let config = Config { kernel, shutdown, sources, handovers, warnings, origins };
+        match errors.is_empty() {
+            true => Ok(config),
+            false => Err(Rejected { errors, rest: Box::new(config) }),
+        }
     }
 }
 
@@ -62,38 +63,49 @@ fn check_kernel(kernel: &Kernel, report: &mut Report) {
     }
 }
 
-/// One source by itself.
+/// One source by itself. `None` if it is not known what to keep.
 fn check_source(name: String, source: DraftSource, report: &mut Report) -> Option<Source> {
-    let DraftSource { what, in_place, mount_point, required, verify, stay, place, .. } = source;
+    let DraftSource { what, in_place, mount_point, required, verify, stay, place, in_doubt } =
+        source;
     let section = section(&name);
     let Some((what, at)) = what else {
-        let expected = "path, glob, unit or sysv-key";
-        report.error(place, Problem::Missing { section, expected });
+        if !in_doubt {
+            let expected = "path, glob, unit or sysv-key";
+            report.error(place, Problem::Missing { section, expected });
+        }
         return None;
     };
-    let mut needs = |key: &str, needs| {
+    if name::check(&name).is_err() {
+        return None;
+    }
+    let needs = match (&what, in_place, &mount_point) {
+        _ if in_doubt => None,
+        (_, false, Some(_)) => Some(("mount-point", "arrival = \"in-place\"")),
+        (What::Glob(_), true, Some(_)) => {
+            Some(("mount-point", "path: each match of a glob is mounted where it was"))
+        }
+        (What::SysvKey(_), true, None) => {
+            Some(("arrival", "mount-point: a segment has no path of its own"))
+        }
+        _ => None,
+    };
+    if let Some((key, needs)) = needs {
         let key = format!("{section}.{key}");
         let place = report.origins.get(&key).unwrap_or(&at).clone();
         report.error(place, Problem::Needs { key, needs });
-    };
-    match (&what, in_place, &mount_point) {
-        (_, false, Some(_)) => needs("mount-point", "arrival = \"in-place\""),
-        (What::Glob(_), true, Some(_)) => {
-            needs("mount-point", "path: each match of a glob is mounted where it was");
-        }
-        (What::SysvKey(_), true, None) => {
-            needs("arrival", "mount-point: a segment has no path of its own");
-        }
-        _ => {}
     }
+    let in_doubt = in_doubt || needs.is_some();
     let arrival = if in_place { Arrival::InPlace { mount_point } } else { Arrival::Copy };
-    let source = Source { name, what, arrival, required, verify, stay, place: at };
-    let place = |key: &str| report.origins.get(&format!("{section}.{key}")).cloned();
+    let mut source = Source { name, what, arrival, required, verify, stay, place: at, in_doubt };
     if let Some(at) = source.mount_point()
         && SYSTEM.iter().any(|dir| Path::new(dir) == at)
     {
-        let place = place("mount-point").unwrap_or_else(|| source.place.clone());
-        report.error(place, Problem::HidesSystem { section: section.clone(), at: at.to_owned() });
+        let at = at.to_owned();
+        report.error(
+            mount_place(&source, report),
+            Problem::HidesSystem { section: section.clone(), at },
+        );
+        source.in_doubt = true;
     }
     let path = match &source.what {
         What::Path(path) => Some(path.as_path()),
@@ -107,56 +119,84 @@ fn check_source(name: String, source: DraftSource, report: &mut Report) -> Optio
     Some(source)
 }
 
-/// Every two sources.
-fn check_pairs(sources: &[Source], report: &mut Report) {
-    let patterns: Vec<_> = sources
-        .iter()
-        .map(|source| match &source.what {
-            What::Glob(pattern) => Pattern::new(pattern).ok(),
+/// Where the mount point stands, or else what is mounted.
+fn mount_place(source: &Source, report: &Report) -> Place {
+    let key = format!("{}.mount-point", section(&source.name));
+    report.origins.get(&key).unwrap_or(&source.place).clone()
+}
+
+/// Every two sources. Of two for the same memory only the first stays.
+fn check_pairs(sources: &mut Vec<Source>, report: &mut Report) {
+    let mut checked: Vec<(Source, Option<PathPattern>)> = Vec::new();
+    for mut source in sources.drain(..) {
+        let pattern = match &source.what {
+            What::Glob(pattern) => PathPattern::new(pattern).ok(),
             _ => None,
-        })
-        .collect();
-    for (i, b) in sources.iter().enumerate() {
-        for (j, a) in sources[..i].iter().enumerate() {
-            check_pair([a, b], [patterns[j].as_ref(), patterns[i].as_ref()], report);
+        };
+        let same = checked.iter().find(|(other, others)| {
+            let matches = |pattern: &Option<PathPattern>, what: &What| match (pattern, what) {
+                (Some(pattern), What::Path(path)) => pattern.match_of(path).is_some(),
+                _ => false,
+            };
+            source.what == other.what
+                || matches(&pattern, &other.what)
+                || matches(others, &source.what)
+        });
+        if let Some((other, _)) = same {
+            let (section, what) = (section(&source.name), source.what);
+            report.error(source.place, Problem::SameSource { section, what, other: named(other) });
+            continue;
         }
+        for (other, _) in &mut checked {
+            check_pair(other, &mut source, report);
+        }
+        checked.push((source, pattern));
+    }
+    sources.extend(checked.into_iter().map(|(source, _)| source));
+}
+
+/// Two sources for different memory.
+fn check_pair(a: &mut Source, b: &mut Source, report: &mut Report) {
+    nested(a, b, report);
+    nested(b, a, report);
+    let several = |what: &What| matches!(what, What::Glob(_) | What::Unit(_));
+    let begins = b.name.strip_prefix(&a.name).is_some_and(|rest| rest.starts_with('-'));
+    // Names are sorted: only the later one can begin like the earlier one.
+    if several(&a.what) && begins {
+        let (section, name) = (section(&b.name), a.name.clone());
+        let problem = Problem::SameNodes { section, name, other: named(a) };
+        report.error(b.place.clone(), problem);
+        (a.in_doubt, b.in_doubt) = (true, true);
     }
 }
 
-fn check_pair([a, b]: [&Source; 2], patterns: [Option<&Pattern>; 2], report: &mut Report) {
-    let matches = |pattern: Option<&Pattern>, what: &What| match (pattern, what) {
-        (Some(pattern), What::Path(path)) => pattern.matches_path_with(path, AS_PATHS),
-        _ => false,
-    };
-    let other = |of: &Source| Other { section: section(&of.name), place: of.place.clone() };
-    if a.what == b.what || matches(patterns[0], &b.what) || matches(patterns[1], &a.what) {
-        let (section, what) = (section(&b.name), b.what.clone());
-        report.error(b.place.clone(), Problem::SameSource { section, what, other: other(a) });
-        // Everything else about the two follows from it.
-        return;
+/// What it means where one source is inside of the other.
+fn nested(inner: &mut Source, outer: &Source, report: &mut Report) {
+    if let (What::Path(path), What::Path(around)) = (&inner.what, &outer.what)
+        && path.starts_with(around)
+    {
+        let (section, around) = (section(&inner.name), named(outer));
+        let text = format!(
+            "{section}: is inside of {around}; it can be kept only where another filesystem is \
+             mounted there"
+        );
+        report.warn(inner.place.clone(), text);
     }
-    for (inner, outer) in [(a, b), (b, a)] {
-        if let (What::Path(path), What::Path(around)) = (&inner.what, &outer.what)
-            && path.starts_with(around)
-        {
-            let (section, around) = (section(&inner.name), other(outer));
-            let text = format!(
-                "{section}: is inside of {around}; it can be kept only where another filesystem is \
-                 mounted there"
-            );
-            report.warn(inner.place.clone(), text);
-        }
-        if let (Some(at), Some(other_at)) = (inner.mount_point(), outer.mount_point())
-            // Of two equal ones the later one is told, once.
-            && (at.starts_with(other_at) && (at != other_at || std::ptr::eq(inner, b)))
-        {
-            let (section, at) = (section(&inner.name), at.to_owned());
-            let (other_at, other) = (other_at.to_owned(), other(outer));
-            let key = format!("{section}.mount-point");
-            let place = report.origins.get(&key).unwrap_or(&inner.place).clone();
-            report.error(place, Problem::MountPoints { section, at, other_at, other });
-        }
+    if let (Some(at), Some(other_at)) = (inner.mount_point(), outer.mount_point())
+        // Of two equal ones the later one is told, once.
+        && (at.starts_with(other_at) && (at != other_at || inner.name > outer.name))
+        && !inner.in_doubt && !outer.in_doubt
+    {
+        let (section, at) = (section(&inner.name), at.to_owned());
+        let (other_at, other) = (other_at.to_owned(), named(outer));
+        let problem = Problem::MountPoints { section, at, other_at, other };
+        report.error(mount_place(inner, report), problem);
+        inner.in_doubt = true;
     }
+}
+
+fn named(source: &Source) -> Other {
+    Other { section: section(&source.name), place: source.place.clone() }
 }
 
 fn section(name: &str) -> String {

@@ -13,7 +13,7 @@ use crate::name;
 use crate::place::{File, Place};
 use crate::section::{Report, Section};
 use crate::values::{Cmdline, Handover, Kernel, Reboot, Shutdown, What, Who};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use toml::de::DeTable;
 
@@ -37,7 +37,7 @@ pub(crate) struct Draft {
     pub(crate) sources: BTreeMap<String, DraftSource>,
     pub(crate) handovers: Vec<Handover>,
     pub(crate) report: Report,
-    /// Not everything that the files say could be read, so that something may seem to be missing.
+    /// Not all files could be read, so that something may seem to be missing.
     pub(crate) torn: bool,
     /// Something in `[kernel]` is wrong.
     pub(crate) kernel_in_doubt: bool,
@@ -83,17 +83,14 @@ impl Draft {
             let place = file.place(error.span().map_or(0, |span| span.start));
             self.report.error(place, Problem::Syntax(error.message().to_owned()));
         }
-        let torn = self.report.errors.len();
-        self.torn |= torn > before;
-        self.read(file, table.get_ref());
+        self.read(file, table.get_ref(), !errors.is_empty());
 
-        // What follows from a line that is no TOML is no news.
-        let walked = self.report.errors.split_off(torn);
-        let syntax = &self.report.errors[before..];
-        let mut news: Vec<_> = walked
-            .into_iter()
-            .filter(|error| syntax.iter().all(|s| s.place.line != error.place.line))
-            .collect();
+        // What follows from a line that is no TOML, there or on the next one, is no news.
+        let walked = self.report.errors.split_off(before + errors.len());
+        let torn: BTreeSet<_> = self.report.errors[before..].iter().map(|e| e.place.line).collect();
+        let is_news = |line: u32| !torn.contains(&line) && !torn.contains(&line.wrapping_sub(1));
+        let mut news: Vec<_> =
+            walked.into_iter().filter(|error| is_news(error.place.line)).collect();
         self.report.errors.append(&mut news);
         self.report.errors[before..].sort_by_key(|error| error.place.line);
         let more = (self.report.errors.len() - before).saturating_sub(MOST_ERRORS);
@@ -103,10 +100,12 @@ impl Draft {
         }
     }
 
-    fn read(&mut self, file: &File, table: &DeTable<'_>) {
+    /// Reads all of a file. In a torn one not every line is TOML.
+    fn read(&mut self, file: &File, table: &DeTable<'_>, torn: bool) {
         let mut root = Section::root(file, table);
         if let Some(section) = root.section("kernel", &mut self.report) {
             self.kernel(section);
+            self.kernel_in_doubt |= torn;
         }
         if let Some(section) = root.section("shutdown", &mut self.report) {
             self.shutdown(section);
@@ -114,7 +113,7 @@ impl Draft {
         if let Some(section) = root.section("source", &mut self.report) {
             let sections = section.sections(&mut self.report);
             if self.few("sources", self.sources.len() + sections.len(), &section.place) {
-                sections.into_iter().for_each(|(name, section)| self.source(name, section));
+                sections.into_iter().for_each(|(name, section)| self.source(name, section, torn));
             }
         }
         let sections = root.list("handover", &mut self.report);
@@ -153,7 +152,7 @@ impl Draft {
         section.finish(report);
     }
 
-    fn source(&mut self, name: String, mut section: Section<'_>) {
+    fn source(&mut self, name: String, mut section: Section<'_>, torn: bool) {
         let Self { sources, report, .. } = self;
         let before = report.errors.len();
         if let Err(why) = name::check(&name) {
@@ -180,7 +179,7 @@ impl Draft {
         set(&mut source.verify, section.take("verify", &BOOL, report));
         set(&mut source.stay, section.take("stay", &BOOL, report));
         section.finish(report);
-        source.in_doubt |= report.errors.len() > before;
+        source.in_doubt |= torn || report.errors.len() > before;
     }
 
     /// Adds a rule; it takes the place of one for the same peer from an earlier file.

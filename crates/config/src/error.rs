@@ -1,7 +1,7 @@
 //! What is wrong with a configuration, or odd: always with its place.
 
 use crate::place::Place;
-use crate::values::What;
+use crate::values::{Config, What};
 use serde::Serialize;
 use std::fmt;
 use std::io;
@@ -111,6 +111,19 @@ pub enum Problem {
         /// The earlier section and its place.
         other: Other,
     },
+    /// A source that is called like the nodes of another one.
+    #[error(
+        "{section}: its node would pass for one of {other}, whose nodes are called {name}-…; give \
+         one of them another name"
+    )]
+    SameNodes {
+        /// The section.
+        section: String,
+        /// The name of the other source, which has several nodes.
+        name: String,
+        /// The other section and its place.
+        other: Other,
+    },
     /// Two mount points of which one hides the other.
     #[error(
         "{section}: mount point {at} {relation} mount point {other_at} of {other}; one would hide the other",
@@ -182,13 +195,15 @@ pub struct Warning {
 }
 
 /// A configuration with errors, all of them.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Rejected {
     /// Everything that is wrong, file by file in the order of reading, and then what is wrong
     /// between sections.
     pub errors: Vec<ConfigError>,
-    /// What looks odd.
-    pub warnings: Vec<Warning>,
+    /// What is right all the same, with its warnings, for who must go on: a mistake in one place
+    /// shall not lose the memory that another one names. What is wrong has its default here, and
+    /// sources have [`in_doubt`](crate::Source::in_doubt).
+    pub rest: Box<Config>,
 }
 
 /// One error a line.

@@ -1,5 +1,6 @@
 //! Kinds of values: how each is read, and what was expected where it cannot be.
 
+use crate::pattern::PathPattern;
 use crate::size::parse_size;
 use crate::unit;
 use std::path::{Component, PathBuf};
@@ -132,7 +133,7 @@ fn glob(value: &DeValue<'_>) -> Result<String, Wrong> {
     if text.contains("**") {
         return Err(Wrong::because("** would match what is inside of another match"));
     }
-    glob::Pattern::new(text).map_err(|error| Wrong::because(error.msg))?;
+    PathPattern::new(text).map_err(|error| Wrong::because(error.msg))?;
     if !text.contains(['*', '?', '[']) {
         return Err(Wrong::because("one path is given by `path`"));
     }

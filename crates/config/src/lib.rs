@@ -5,6 +5,8 @@
 //!   └────────────┴─────────────────── all errors at once ──────────────┴───────────────► Rejected
 //! ```
 //!
+//! [`Rejected::rest`] is what is right all the same.
+//!
 //! # The file
 //!
 //! The text of `pkram.toml(5)`. `crates/config/pkram.toml` is the commented file that is installed.
@@ -18,6 +20,7 @@ mod files;
 mod kind;
 mod name;
 mod near;
+mod pattern;
 mod place;
 mod section;
 mod show;

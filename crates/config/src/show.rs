@@ -85,7 +85,7 @@ impl Lines<'_, '_> {
     }
 
     fn source(&mut self, source: &Source) -> fmt::Result {
-        let Source { name, what, arrival, required, verify, stay, place: _ } = source;
+        let Source { name, what, arrival, required, verify, stay, .. } = source;
         self.next(format!("source.{}", name_quoted(name)))?;
         // Origins have the section's name as messages do.
         self.section = format!("source.{}", shown(name));

@@ -1,9 +1,8 @@
 //! What a configuration says: plain, checked values.
 
-use crate::check::AS_PATHS;
 use crate::error::Warning;
+use crate::pattern::PathPattern;
 use crate::place::Place;
-use glob::Pattern;
 use serde::{Serialize, Serializer};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -112,6 +111,9 @@ pub struct Source {
     pub stay: bool,
     /// Where it stands: the line that says what to keep.
     pub place: Place,
+    /// Something else that is said about it is wrong, as only in [`Rejected`](crate::Rejected): it
+    /// is known what to keep, but not how it shall come back.
+    pub in_doubt: bool,
 }
 
 /// What a source is.
@@ -180,15 +182,7 @@ impl Source {
     #[must_use]
     pub fn match_name(&self, path: &Path) -> Option<String> {
         let What::Glob(pattern) = &self.what else { return None };
-        if !Pattern::new(pattern).ok()?.matches_path_with(path, AS_PATHS) {
-            return None;
-        }
-        let fixed = Path::new(pattern).components().take_while(|part| {
-            !part.as_os_str().as_encoded_bytes().iter().any(|b| b"*?[".contains(b))
-        });
-        let parts: Option<Vec<_>> =
-            path.components().skip(fixed.count()).map(|part| part.as_os_str().to_str()).collect();
-        match parts?.as_slice() {
+        match PathPattern::new(pattern).ok()?.match_of(path)?.as_slice() {
             [part] => Some(format!("{}-{part}", self.name)),
             parts => Some(parts.iter().fold(self.name.clone(), |name, part| {
                 // As systemd-escape: `a-b/c` and `a/b-c` are two names.

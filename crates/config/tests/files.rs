@@ -234,8 +234,8 @@ fn files_that_cannot_be_read() {
             "etc/pkram/pkram.toml.d/4.toml: cannot be read: No such file or directory (os error 2)",
         ]
     );
-    let Rejected { warnings, .. } = Config::read(root.path()).unwrap_err();
-    let warning = warnings[0].to_string();
+    let Rejected { rest, .. } = Config::read(root.path()).unwrap_err();
+    let warning = rest.warnings[0].to_string();
     assert!(
         warning.ends_with("2.conf: is not read: the names of drop-ins end in .toml"),
         "{warning}"

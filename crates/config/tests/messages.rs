@@ -154,7 +154,10 @@ fn sections_of_another_shape() {
         ("handover=[1]", ":1: handover: expected sections [[handover]], found 1"),
         ("[source.a]", ":1: source.a: expected path, glob, unit or sysv-key, found none"),
         ("[[handover]]", ":1: handover: expected unit or user, found none"),
-        ("[source.'a/b']\npath='/x'", ":1: source \"a/b\" has a character that no file name has"),
+        (
+            "[source.'a/b']\npath='/x'",
+            ":1: source \"a/b\" has a character that no unit has in its name: not a letter, a digit or one of :-_.\\@",
+        ),
         (
             "[source.fdstore-x]\npath='/x'",
             ":1: source fdstore-x begins like the nodes of handovers",
@@ -181,6 +184,10 @@ fn no_toml() {
 #[test]
 fn contradictions() {
     for (text, message) in [
+        (
+            "[source.a]\nglob='/x/*'\n[source.a-b]\npath='/y'",
+            ":4: source.a-b: its node would pass for one of source.a (/c:2), whose nodes are called a-…; give one of them another name",
+        ),
         (
             "[kernel]\nappend='a'\ncmdline='b'",
             ":2: kernel.append: cannot be beside cmdline (line 3); give one of them",
@@ -270,6 +277,39 @@ fn all_errors_at_once_in_the_order_of_lines() {
         errors(text).iter().map(|e| e.split(':').nth(1).unwrap().to_owned()).collect();
     // The mount point may be right, once the arrival is.
     assert_eq!(lines, ["2", "3", "5", "6", "10"]);
+}
+
+/// The sources in what is left of a configuration with errors, and whether each is in doubt.
+fn rest(text: &str) -> Vec<(String, bool)> {
+    let rest = parse(text).expect_err(text).rest;
+    rest.sources.iter().map(|source| (source.name.clone(), source.in_doubt)).collect()
+}
+
+#[test]
+fn a_mistake_in_one_place_does_not_lose_what_another_one_names() {
+    let rest = |text: &str| {
+        let rest = rest(text);
+        rest.iter()
+            .map(|(name, doubt)| format!("{name}{}", if *doubt { "?" } else { "" }))
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
+    let a = "[source.a]\npath='/a'\n";
+    for (more, left) in [
+        ("[source.b]\npath='/b'\nverfy=true", "a b?"),
+        ("[source.b]\npth='/b'", "a"),
+        ("[source.b]\npath='/b'\nmount-point='/m'", "a b?"),
+        ("[source.b]\npath='/b'\narrival='in-place'\nmount-point='/etc'", "a b?"),
+        ("[source.b]\npath='/a'", "a"),
+        ("[source.'b c']\npath='/b'", "a"),
+        ("[shutdown]\nreboot=5", "a"),
+        ("[source.b]\npath='/b'\nverify=yes", "a? b?"),
+        ("[source.b]\nglob='/b/*'\n[source.b-c]\npath='/c'", "a b? b-c?"),
+    ] {
+        assert_eq!(rest(&format!("{a}{more}")), left, "{more}");
+    }
+    let kernel = parse("[kernel]\nimage='k'\ninitrd='/i'\nappend='x'").unwrap_err().rest.kernel;
+    assert_eq!((kernel.image, kernel.initrd), (None, None));
 }
 
 #[test]

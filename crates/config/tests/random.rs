@@ -14,7 +14,8 @@ fn line() -> impl Strategy<Value = String> {
         "[source]",
         "[source.a]",
         "[source.b]",
-        "[source.'c d']",
+        "[source.'c@d']",
+        "[source.'a-d']",
         "[source.\"\\u0001\\\"\"]",
         "[source.'']",
         "[[handover]]",
@@ -91,7 +92,7 @@ fn line() -> impl Strategy<Value = String> {
 fn valid() -> impl Strategy<Value = String> {
     let text = "[ !#-&(-~ä]{0,20}";
     let path = "(/[ !#-&(-)+-.0->@-Z^-~ü]{1,6}){1,3}";
-    let name = "[a-zä .\"\\\\-]{1,8}";
+    let name = "[a-z@.:\\\\-]{1,8}";
     let source = (name, path, any::<[bool; 4]>(), "/mnt/[a-z]{4,9}");
     let sources = prop::collection::vec(source, 0..5);
     let handover = ("[a-z]{1,8}", any::<u64>(), 1..65536_u32, any::<bool>());
@@ -148,6 +149,12 @@ fn read(text: &str) -> bool {
             assert!(!rejected.errors.is_empty() && !rejected.to_string().is_empty());
             let lines = u32::try_from(text.matches('\n').count()).unwrap() + 1;
             assert!(rejected.errors.iter().all(|error| error.place.line <= lines));
+            // Without what is in doubt the rest is a configuration.
+            let mut rest = *rejected.rest;
+            rest.sources.retain(|source| !source.in_doubt);
+            let shown = rest.to_string();
+            let again = Config::parse(Path::new("/c"), &shown);
+            assert_eq!(values(again.expect(&shown)), values(rest), "{shown}");
             false
         }
     }

@@ -8,7 +8,7 @@
 //! Of a system below another root only the files are looked at: what runs here is another one.
 
 use super::Checked;
-use super::unit::{self, Unit};
+use super::unit::Unit;
 use config::{Arrival, Config, Place, Source, What, Who};
 use pkram::region::{discover, find_mounted};
 use pkram::source::{self, SourceError};
@@ -148,19 +148,12 @@ fn look_at_unit(source: &Source, unit: &str, root: &Path, checked: &mut Checked)
     match Unit::find(root, unit) {
         Unit::Missing => checked.warning(place, format!("{section}: {unit} is not there now")),
         Unit::Found => {}
-        Unit::Loaded { directories, .. } if directories.is_empty() => {
+        Unit::Loaded { directories } if directories.is_empty() => {
             let text =
                 format!("{section}: {unit} has no RuntimeDirectory=; give it one in a drop-in");
             checked.error(place, text);
         }
-        Unit::Loaded { preserve, .. } if preserve != unit::PRESERVED => {
-            let text = format!(
-                "{section}: systemd removes the runtime directory of {unit} when it stops; set \
-                 RuntimeDirectoryPreserve=yes in a drop-in"
-            );
-            checked.warning(place, text);
-        }
-        Unit::Loaded { directories, .. } => {
+        Unit::Loaded { directories } => {
             for directory in directories {
                 look_at_path(source, &Path::new("/run").join(directory), checked);
             }

@@ -85,9 +85,9 @@ impl Checked {
                 checked.handovers = config.handovers.len();
                 machine::look(&config, root, &mut checked);
             }
-            Err(Rejected { errors, warnings }) => {
+            Err(Rejected { errors, rest }) => {
                 checked.errors = errors.iter().map(Line::from).collect();
-                checked.warnings = warnings.iter().map(Line::from).collect();
+                checked.warnings = rest.warnings.iter().map(Line::from).collect();
             }
         }
         checked.ok = checked.errors.is_empty();

@@ -13,9 +13,6 @@ const DIRECTORIES: [&str; 5] = [
     "lib/systemd/system",
 ];
 
-/// The value of `RuntimeDirectoryPreserve=` with which the directory outlives a stop.
-pub(super) const PRESERVED: &str = "yes";
-
 /// A unit.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Unit {
@@ -27,8 +24,6 @@ pub(super) enum Unit {
     Loaded {
         /// Its `RuntimeDirectory=`, below `/run`.
         directories: Vec<String>,
-        /// Its `RuntimeDirectoryPreserve=`.
-        preserve: String,
     },
 }
 
@@ -63,13 +58,12 @@ impl Unit {
         let directories = value("RuntimeDirectory").unwrap_or_default();
         Some(Self::Loaded {
             directories: directories.split_ascii_whitespace().map(str::to_owned).collect(),
-            preserve: value("RuntimeDirectoryPreserve").unwrap_or_default().to_owned(),
         })
     }
 }
 
 fn ask(unit: &str) -> Option<Unit> {
-    let properties = "--property=LoadState,RuntimeDirectory,RuntimeDirectoryPreserve";
+    let properties = "--property=LoadState,RuntimeDirectory";
     let output = Command::new("systemctl").args(["show", properties, "--", unit]).output().ok()?;
     if !output.status.success() {
         return None;
@@ -83,11 +77,10 @@ mod tests {
 
     #[test]
     fn reads_what_systemctl_shows() {
-        let shown = "RuntimeDirectoryPreserve=no\nRuntimeDirectory=redis redis-sentinel\n\
+        let shown = "RuntimeDirectory=redis redis-sentinel\n\
                      LoadState=loaded\n";
         let directories = vec!["redis".to_owned(), "redis-sentinel".to_owned()];
-        let preserve = "no".to_owned();
-        assert_eq!(Unit::parse(shown), Some(Unit::Loaded { directories, preserve }));
+        assert_eq!(Unit::parse(shown), Some(Unit::Loaded { directories }));
         let shown = "LoadState=not-found\n";
         assert_eq!(Unit::parse(shown), Some(Unit::Missing));
         assert_eq!(Unit::parse(""), None);
