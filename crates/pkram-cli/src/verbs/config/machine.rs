@@ -12,7 +12,6 @@ use super::unit::Unit;
 use config::{Arrival, Config, Place, Source, What, Who};
 use pkram::region::{discover, find_mounted};
 use pkram::source::{self, SourceError};
-use std::collections::BTreeMap;
 use std::fs;
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt as _;
@@ -27,12 +26,10 @@ pub(super) fn look(config: &Config, root: &Path, checked: &mut Checked) {
         }
     }
     let running = is_running(root);
-    let mut names: BTreeMap<String, String> =
-        config.sources.iter().map(|s| (s.name.clone(), section(s))).collect();
     for source in &config.sources {
         match &source.what {
             What::Path(path) if running => look_at_path(source, path, checked),
-            What::Glob(pattern) if running => look_at_matches(source, pattern, &mut names, checked),
+            What::Glob(pattern) if running => look_at_matches(source, pattern, checked),
             What::SysvKey(key) if running => look_at_segment(source, *key, checked),
             What::Path(_) | What::Glob(_) | What::SysvKey(_) => {}
             What::Unit(unit) => look_at_unit(source, unit, root, checked),
@@ -99,27 +96,13 @@ fn is_in_region(path: &Path) -> bool {
     device(path).is_some_and(|here| devices.any(|there| there == here))
 }
 
-fn look_at_matches(
-    source: &Source,
-    pattern: &str,
-    names: &mut BTreeMap<String, String>,
-    checked: &mut Checked,
-) {
+fn look_at_matches(source: &Source, pattern: &str, checked: &mut Checked) {
     let mut some = false;
     for path in glob::glob(pattern).into_iter().flatten().flatten() {
         // The pattern's walk is freer than its match: leading dots.
-        let Some(name) = source.match_name(&path) else { continue };
-        some = true;
-        look_at_path(source, &path, checked);
-        let other =
-            names.insert(name.clone(), format!("{} of {}", path.display(), section(source)));
-        if let Some(other) = other {
-            let text = format!(
-                "{}: the node of {} would be called {name:?}, as that of {other}",
-                section(source),
-                path.display()
-            );
-            checked.error(&source.place, text);
+        if source.match_name(&path).is_some() {
+            some = true;
+            look_at_path(source, &path, checked);
         }
     }
     if !some {
