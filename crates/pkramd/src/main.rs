@@ -46,7 +46,7 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
     let config = Config::read(Path::new("/")).unwrap_or_else(|rejected| {
         let told = |error: &config::ConfigError| Event::Configuration.tell(&error.to_string());
         rejected.errors.iter().for_each(told);
-        Config::default()
+        *rejected.rest
     });
     match &cli.part {
         Some(Part::Stage) => return down::stage(&config),
