@@ -16,7 +16,8 @@ const SYSTEM: [&str; 12] = [
     "/usr",
 ];
 
-/// What systemd-tmpfiles cleans, `/usr/lib/tmpfiles.d/tmp.conf`.
+/// What systemd-tmpfiles empties at boot or clears of what is old, as the distribution has it in
+/// `/usr/lib/tmpfiles.d/tmp.conf`.
 const CLEANED: [&str; 2] = ["/tmp", "/var/tmp"];
 
 impl Draft {
@@ -113,7 +114,7 @@ fn check_source(name: String, source: DraftSource, report: &mut Report) -> Optio
         What::Unit(_) | What::SysvKey(_) => None,
     };
     if let Some(dir) = path.and_then(|path| CLEANED.iter().find(|dir| path.starts_with(dir))) {
-        let text = format!("{section}: systemd-tmpfiles removes old files in {dir}");
+        let text = format!("{section}: systemd-tmpfiles may remove what is in {dir}");
         report.warn(source.place.clone(), text);
     }
     Some(source)

@@ -142,7 +142,7 @@ fn glob(value: &DeValue<'_>) -> Result<String, Wrong> {
 
 fn user(value: &DeValue<'_>) -> Result<String, Wrong> {
     let text = string(value)?;
-    // What systemd's `valid_user_group_name` refuses even when relaxed, `src/basic/user-util.c`.
+    // Neither what no table of users can hold, nor what looks like a pattern or an option.
     let odd = |c: char| c.is_control() || c.is_whitespace() || matches!(c, ':' | '/' | '*' | '?');
     if text.is_empty() || text.len() > 255 || text.starts_with('-') || text.contains(odd) {
         return Err(Wrong(None));

@@ -253,7 +253,7 @@ fn odd_but_possible() {
             "[kernel]\nimage='/k'",
             ":2: kernel.image: no initrd is given with it, so this kernel starts without one",
         ),
-        ("[source.a]\npath='/tmp/x'", ":2: source.a: systemd-tmpfiles removes old files in /tmp"),
+        ("[source.a]\npath='/tmp/x'", ":2: source.a: systemd-tmpfiles may remove what is in /tmp"),
         (
             "[source.a]\nunit='memcached'",
             ":2: source.a.unit: \"memcached\" is taken for \"memcached.service\"",
