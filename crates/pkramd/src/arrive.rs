@@ -82,7 +82,10 @@ pub(crate) fn run(config: &Config) -> anyhow::Result<()> {
         found.iter().filter(|f| is_of(source, &f.node.name)).collect()
     };
     for source in &config.sources {
-        if of(source).is_empty() {
+        if !of(source).is_empty() && source.in_doubt {
+            let why = "it waits in its region until its configuration is right";
+            arrivals.sources.insert(source.name.clone(), Came::Missing { why: why.to_owned() });
+        } else if of(source).is_empty() {
             let came = if promised(source) {
                 Came::Missing { why: why_missing(attempt.as_ref(), &regions) }
             } else {
@@ -101,7 +104,7 @@ pub(crate) fn run(config: &Config) -> anyhow::Result<()> {
         );
     }
     for source in &config.sources {
-        if matches!(source.arrival, Arrival::InPlace { .. }) {
+        if matches!(source.arrival, Arrival::InPlace { .. }) && !source.in_doubt {
             let nodes = of(source);
             if !nodes.is_empty() {
                 let came = in_place(source, &nodes, &regions);
@@ -234,7 +237,7 @@ fn copy<'a>(
     let wanted: Vec<_> = config
         .sources
         .iter()
-        .filter(|s| s.arrival == Arrival::Copy)
+        .filter(|s| s.arrival == Arrival::Copy && !s.in_doubt)
         .map(|s| (s, nodes_of(s)))
         .filter(|(_, nodes)| !nodes.is_empty())
         .collect();
