@@ -30,11 +30,13 @@ pub mod installed;
 pub mod mover_segment;
 pub mod moves;
 pub mod nextkernel;
+pub mod parts;
 pub mod placeholder;
 pub mod preflight;
 pub mod setup_data;
 #[allow(unsafe_code)]
 pub mod sys;
+pub mod uki;
 
 pub use boot_block::{Boot, BootBlock};
 pub use boot_params::OldBootParams;
