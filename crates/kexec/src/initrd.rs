@@ -8,9 +8,7 @@
 //! `init/initramfs.c: unpack_to_rootfs()`.
 
 use std::collections::{BTreeMap, HashSet};
-use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
-use std::path::Path;
 
 /// A header of the format `newc`: magic and 13 fields of 8 hexadecimal digits.
 const HEADER: usize = 110;
@@ -51,12 +49,12 @@ pub struct Contents {
 }
 
 impl Contents {
-    /// Looks into the initrd at `path`.
+    /// Looks into an initrd.
     ///
     /// # Errors
     /// See [`InitrdError`]; the kernel may understand what we do not.
-    pub fn look(path: &Path) -> Result<Self, InitrdError> {
-        Self::read(BufReader::with_capacity(1 << 20, File::open(path)?))
+    pub fn look(initrd: impl Read) -> Result<Self, InitrdError> {
+        Self::read(BufReader::with_capacity(1 << 20, initrd))
     }
 
     fn read(file: impl BufRead) -> Result<Self, InitrdError> {

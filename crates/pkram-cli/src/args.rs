@@ -27,8 +27,8 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Verb {
     /// Say whether it would work, and if not why and what would help; what would be kept, moved and
-    /// left free; load nothing. Without a kernel or a source: what can be said without
-    #[command(mut_arg("kernel", |a| a.required(false)), mut_arg("sources", |a| a.required(false)))]
+    /// left free; load nothing. Without a source: what can be said without
+    #[command(mut_arg("sources", |a| a.required(false)))]
     Check(Save),
     /// Hold the sources, plan, load the next kernel, and jump into it
     Kexec {
@@ -186,13 +186,16 @@ pub struct StoreSocket {
 /// What to save, and into which kernel.
 #[derive(Clone, Debug, Args)]
 pub struct Save {
-    /// The next kernel's image (bzImage)
-    #[arg(long, short, value_name = "FILE", required = true)]
+    /// The next kernel's image: a bzImage or a unified kernel image (UKI; of several profiles the one
+    /// that runs where none is chosen) [default: what this machine would boot, by its boot loader
+    /// entries, the links /vmlinuz or /boot/vmlinuz, or else the running kernel's file]
+    #[arg(long, short, value_name = "FILE")]
     pub kernel: Option<PathBuf>,
-    /// The next kernel's initrd
+    /// The next kernel's initrd [default: a UKI's own; without --kernel, the one found with it]
     #[arg(long, short, value_name = "FILE")]
     pub initrd: Option<PathBuf>,
-    /// The next kernel's command line; with --reuse-cmdline, what is added to it
+    /// The next kernel's command line; with --reuse-cmdline, what is added to it [default: a UKI's own;
+    /// without --kernel, what the boot loader would give, or else this kernel's]
     #[arg(long, value_name = "STRING", allow_hyphen_values = true)]
     pub append: Option<String>,
     /// Take this kernel's command line

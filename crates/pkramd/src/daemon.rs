@@ -3,7 +3,7 @@
 use crate::control::{self, Ask, Reply, Verb};
 use crate::handed;
 use crate::journal::Event;
-use crate::stage::{Staged, load_file, next_kernel};
+use crate::stage::{Staged, load_next};
 use anyhow::Context as _;
 use config::{Config, Reboot};
 use kexec::placeholder;
@@ -91,7 +91,7 @@ impl Daemon {
         // What was loaded by hand stays.
         let Ok(_seat) = Seat::take() else { return };
         // Where only signed kernels may be loaded it is the next kernel itself, as large as that is.
-        let loaded = placeholder::load().or_else(|_| load_file(&next_kernel(&self.config)?));
+        let loaded = placeholder::load().or_else(|_| load_next(&self.config));
         if let Err(error) = loaded {
             Event::NoPlaceholder.tell(&format!("`systemctl kexec` cannot begin: {error:#}"));
         }

@@ -6,21 +6,16 @@ use crate::attempt::Attempt;
 use crate::journal::Event;
 use crate::namespace::keep_memory_mounted;
 use crate::sources;
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use config::{Cmdline, Config};
-use kexec::installed::{installed, of_release};
 use pkram::holder::Seat;
 use pkram::nodes::Save;
 use pkram::progress::Silent;
 use pkram::region::{Region, discover, find_mounted};
-use pkram::save::{CmdlineChoice, NextKernel, NextOptions, Options, Prepared, prepare};
+use pkram::save::{CmdlineChoice, NextKernel, NextOptions, Options, Prepared, load_file, prepare};
 use pkram::source::{SourceSpec, What, add_each};
 use pkramd::store::Store;
-use std::ffi::CString;
-use std::fs::File;
-use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
 
 /// A next kernel that is loaded, with everything that it is to find.
 #[derive(Debug)]
@@ -82,32 +77,37 @@ impl Staged {
     }
 }
 
-/// Loads the next kernel as any other program would, with nothing to keep but what is kept already.
-pub(crate) fn load_file(next: &NextOptions) -> anyhow::Result<()> {
-    let open = |path: &Path| File::open(path).with_context(|| path.display().to_string());
-    let kernel = open(&next.kernel)?;
-    let initrd = next.initrd.as_deref().map(open).transpose()?;
-    let cmdline = CString::new(next.cmdline.text().context("/proc/cmdline")?)?;
-    let initrd = initrd.as_ref().map(AsFd::as_fd);
-    Ok(kexec::sys::load_file(kernel.as_fd(), initrd, &cmdline)?)
+/// Loads the next kernel with nothing to keep but what is kept already.
+pub(crate) fn load_next(config: &Config) -> anyhow::Result<()> {
+    Ok(load_file(&next_kernel(config)?)?)
 }
 
 /// The next kernel: as configured, else the one that the machine would boot, else the one that
-/// runs. Memory is not to be lost because a file is missing.
-pub(crate) fn next_kernel(config: &Config) -> anyhow::Result<NextOptions> {
+/// runs. Memory is not to be lost because a file is missing. Of one that was found the command line is
+/// what the boot loader would give, where none is configured.
+fn next_kernel(config: &Config) -> anyhow::Result<NextOptions> {
     let kernel = &config.kernel;
-    let cmdline = match &kernel.cmdline {
-        Cmdline::Whole(whole) => CmdlineChoice::Append(whole.clone()),
-        Cmdline::Append(more) => CmdlineChoice::Reuse { append: Some(more.clone()) },
-        Cmdline::Reuse => CmdlineChoice::Reuse { append: None },
-    };
-    let release = rustix::system::uname().release().to_string_lossy().into_owned();
-    let configured = kernel.image.clone().map(|image| (image, kernel.initrd.clone()));
-    let others = [installed(Path::new("/"), &release), of_release(Path::new("/"), &release)];
-    let others = others.into_iter().flatten().map(|found| (found.image, found.initrd));
+    let reuse = |append: Option<&String>| CmdlineChoice::Reuse { append: append.cloned() };
+    let configured = kernel.image.as_ref().map(|image| NextOptions {
+        cmdline: reuse(None),
+        ..NextOptions::new(image, kernel.initrd.as_ref(), "")
+    });
+    let found = [NextOptions::installed, NextOptions::running];
+    let found = found.into_iter().map(|find| find());
     let mut troubles = Vec::new();
-    for (kernel, initrd) in configured.into_iter().chain(others) {
-        let next = NextOptions { kernel, initrd, cmdline: cmdline.clone() };
+    for choice in configured.map(Ok).into_iter().chain(found) {
+        let mut next = match choice {
+            Ok(next) => next,
+            Err(none) => {
+                troubles.push(none.to_string());
+                continue;
+            }
+        };
+        match &kernel.cmdline {
+            Cmdline::Whole(whole) => next.cmdline = CmdlineChoice::Append(whole.clone()),
+            Cmdline::Append(more) => next.cmdline = reuse(Some(more)),
+            Cmdline::Reuse => {}
+        }
         match NextKernel::read(&next) {
             Ok(_) => {
                 troubles.iter().for_each(|trouble: &String| Event::OtherKernel.tell(trouble));

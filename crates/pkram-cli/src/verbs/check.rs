@@ -3,24 +3,22 @@
 use crate::answer::print;
 use crate::args::Save;
 use crate::bar::Bars;
-use anyhow::Context as _;
 use config::size::show;
 use pkram::census::{self, Manner};
 use pkram::manifest::{Manifest, PlanFigures};
 use pkram::nodes;
 use pkram::preflight::{Answer, Finding, Preflight};
 use pkram::reserve::Ways;
-use pkram::save::{CmdlineChoice, Costs, NextOptions, Options, Prepared};
+use pkram::save::{CmdlineChoice, Costs, NextOptions, NoKernel, Options, Prepared};
 use pkram::source::{self, SourceError, SourceSpec};
 use serde::Serialize;
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// All answers on standard output, whatever they are; exit status 1 where one is no.
 pub(crate) fn run(json: bool, save: &Save, bars: &Bars) -> anyhow::Result<ExitCode> {
-    let options = save.kernel.is_some().then(|| options(save)).transpose()?;
-    let preflight = Preflight::look(&specs(save)?, options.as_ref(), bars);
+    let preflight = Preflight::look(&specs(save)?, &options(save), bars);
     let passed = preflight.passed();
     let prepared = preflight.prepared.as_ref();
     print(
@@ -54,18 +52,25 @@ fn specs(save: &Save) -> anyhow::Result<Vec<SourceSpec>> {
     Ok(specs)
 }
 
-/// The library's options from the command line's.
+/// The library's options from the command line's: what is not named is what this machine would boot.
 ///
 /// # Errors
-/// No kernel.
-pub(crate) fn options(save: &Save) -> anyhow::Result<Options> {
-    let kernel = save.kernel.clone().context("--kernel FILE is needed")?;
-    let cmdline = match (&save.append, save.reuse_cmdline) {
-        (append, true) => CmdlineChoice::Reuse { append: append.clone() },
-        (append, false) => CmdlineChoice::Append(append.clone().unwrap_or_default()),
+/// No kernel is named, and none is found.
+pub(crate) fn options(save: &Save) -> Result<Options, NoKernel> {
+    let mut next = match &save.kernel {
+        Some(kernel) => NextOptions::new(kernel, None::<PathBuf>, ""),
+        None => NextOptions::installed()?,
     };
+    if let Some(initrd) = &save.initrd {
+        next.initrd = vec![initrd.clone()];
+    }
+    match (&save.append, save.reuse_cmdline) {
+        (append, true) => next.cmdline = CmdlineChoice::Reuse { append: append.clone() },
+        (Some(append), false) => next.cmdline = CmdlineChoice::Append(append.clone()),
+        (None, false) => {}
+    }
     Ok(Options {
-        next: NextOptions { kernel, initrd: save.initrd.clone(), cmdline },
+        next,
         reserve_ram: save.reserve_ram,
         seed: save.seed,
         move_huge: save.move_huge,

@@ -3,6 +3,7 @@
 //! One program, so that as many machines run at once as the tests may have threads.
 
 mod chain;
+mod chosen;
 mod common;
 mod foreign;
 mod generations;

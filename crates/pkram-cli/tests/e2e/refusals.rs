@@ -187,9 +187,10 @@ fn kernels_and_machines_that_will_not_do() -> Result<()> {
     findings(&mut vm, check(&other), 1)?.is("initrd", "no", "4.19.0", "--force")?;
     let refusal = words(&[&["pkram", "kexec", "--kernel"], &other[..]].concat());
     refused(&mut vm, &refusal, &["4.19.0", &next.release])?;
-    // Without a kernel: the machine alone.
+    // Without a kernel: the running one, where nothing says which the machine would boot.
     let answers = findings(&mut vm, words(&["pkram", "check", "--json"]), 0)?;
     answers.is("kexec", "yes", "", "")?;
+    answers.is("chosen", "yes", "running now", "")?;
 
     let nobody: Vec<_> =
         words(&["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"]);

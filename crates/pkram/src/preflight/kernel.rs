@@ -26,6 +26,7 @@ fn look(next: &NextKernel, options: &Options) -> Result<Vec<Finding>, NextError>
     let release = kernel.release().unwrap_or("of unknown release");
     let mut findings =
         vec![Finding::yes("next kernel", format!("{}: Linux {release}", next.path.display()))];
+    findings.extend(next.found.iter().map(|found| Finding::yes("chosen", found.to_string())));
     let against = if options.force { Answer::Unknown } else { Answer::No };
     let abilities = next.abilities()?;
     let last = abilities.len() - 1;

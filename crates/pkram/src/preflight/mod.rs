@@ -11,7 +11,7 @@ mod machine;
 mod outcome;
 
 use crate::progress::Progress;
-use crate::save::{Options, Prepared, prepare};
+use crate::save::{NoKernel, Options, Prepared, prepare};
 use crate::source::{self, SourceSpec};
 use serde::Serialize;
 
@@ -69,11 +69,20 @@ pub struct Preflight {
 }
 
 impl Preflight {
-    /// Asks about the kexec with these sources and options; where there are none, only about the
-    /// machine and the sources.
-    pub fn look(specs: &[SourceSpec], options: Option<&Options>, progress: &dyn Progress) -> Self {
-        let mut findings = machine::findings(options.is_some_and(|o| o.force));
-        findings.extend(options.map(kernel::findings).unwrap_or_default());
+    /// Asks about the kexec with these sources and options; without a kernel, only about the machine
+    /// and the sources.
+    pub fn look(
+        specs: &[SourceSpec],
+        options: &Result<Options, NoKernel>,
+        progress: &dyn Progress,
+    ) -> Self {
+        let mut findings = machine::findings(options.as_ref().is_ok_and(|o| o.force));
+        match options {
+            Ok(options) => findings.extend(kernel::findings(options)),
+            Err(none) => findings.push(
+                Finding::no("next kernel", none.to_string()).with_remedy(Some("--kernel FILE")),
+            ),
+        }
         let mut save = crate::nodes::Save::new();
         match source::add_each(&mut save, specs) {
             Err(error) => findings.push(Finding::no("sources", error.to_string())),
@@ -86,9 +95,10 @@ impl Preflight {
             })),
         }
         let mut preflight = Self { findings, prepared: None };
-        let Some(options) = options.filter(|_| !specs.is_empty() && preflight.passed()) else {
+        let Ok(options) = options else { return preflight };
+        if specs.is_empty() || !preflight.passed() {
             return preflight;
-        };
+        }
         match prepare(save, options, progress) {
             Ok(prepared) => {
                 preflight.findings.extend(outcome::findings(&prepared));

@@ -18,7 +18,7 @@ mod stage;
 mod terms;
 
 pub use costs::Costs;
-pub use next::{CmdlineChoice, NextError, NextKernel, NextOptions};
+pub use next::{CmdlineChoice, NextError, NextKernel, NextOptions, NoKernel, load_file};
 pub use options::{Options, SaveError};
 pub use prepare::{preflight, prepare};
 pub use prepared::Prepared;

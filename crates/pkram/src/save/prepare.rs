@@ -56,7 +56,8 @@ pub fn prepare(
         return Err(SaveError::Poisoned { bytes: poisoned });
     }
     let next = NextKernel::read(&options.next)?;
-    let mut notes = next.doubts(options.force)?;
+    let mut notes: Vec<_> = next.found.iter().map(ToString::to_string).collect();
+    notes.extend(next.doubts(options.force)?);
     let platform = Platform::read()?;
     let found = discover()?;
     let mut map = machine::next_map(&found.released_memory())?;

@@ -1,73 +1,33 @@
 //! The next kernel as the user asks for it: image, initrd, command line.
+//!
+//! ```text
+//! NextOptions ─open─► NextFiles ─read─► NextKernel: image in memory, initrd on disk, command line
+//! ```
 
-use crate::machine::{MachineError, mem_total};
+mod files;
+mod options;
+
+pub use files::load_file;
+pub use kexec::installed::NoKernel;
+pub use options::{CmdlineChoice, NextOptions};
+
+use crate::machine::MachineError;
+use files::NextFiles;
 use kexec::BzImage;
 use kexec::bzimage::BzImageError;
-use kexec::cmdline::{compose, conflicts};
+use kexec::cmdline::conflicts;
 use kexec::initrd::{Contents, InitrdError};
+use kexec::installed::Installed;
 use kexec::nextkernel::{NextKernel as Abilities, Verdict};
+use kexec::parts::Parts;
+use kexec::sys::KexecError;
+use kexec::uki::UkiError;
 use physmem::{MemoryMap, PAGE_BYTES};
-use std::fs::{self, File};
-use std::io;
-use std::os::unix::fs::FileExt;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 /// Bytes of an initrd for each that it has where it is packed by xz, the best in use.
 const UNPACKED: u64 = 5;
-
-/// What the user chose.
-#[derive(Clone, Debug)]
-pub struct NextOptions {
-    /// The kernel image.
-    pub kernel: PathBuf,
-    /// The initrd, if any.
-    pub initrd: Option<PathBuf>,
-    /// The command line.
-    pub cmdline: CmdlineChoice,
-}
-
-impl NextOptions {
-    /// This kernel with this initrd and command line.
-    pub fn new(
-        kernel: impl Into<PathBuf>,
-        initrd: Option<impl Into<PathBuf>>,
-        cmdline: impl Into<String>,
-    ) -> Self {
-        let (kernel, initrd) = (kernel.into(), initrd.map(Into::into));
-        Self { kernel, initrd, cmdline: CmdlineChoice::Append(cmdline.into()) }
-    }
-}
-
-/// Where the next kernel's command line comes from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum CmdlineChoice {
-    /// As given.
-    Append(String),
-    /// This kernel's own, and something after it.
-    Reuse {
-        /// What is added.
-        append: Option<String>,
-    },
-}
-
-/// This kernel's command line.
-const OWN_CMDLINE: &str = "/proc/cmdline";
-
-impl CmdlineChoice {
-    /// The command line that it comes to.
-    ///
-    /// # Errors
-    /// This kernel's own cannot be read.
-    pub fn text(&self) -> io::Result<String> {
-        Ok(match self {
-            Self::Append(text) => compose(None, Some(text)),
-            Self::Reuse { append } => {
-                let own = fs::read(OWN_CMDLINE)?;
-                compose(Some(&String::from_utf8_lossy(&own)), append.as_deref())
-            }
-        })
-    }
-}
 
 /// Why the next kernel cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -104,6 +64,20 @@ pub enum NextError {
         /// What is wrong.
         source: BzImageError,
     },
+    /// The image is a unified one that cannot be used.
+    #[error("{path}: {source}", path = .path.display())]
+    Uki {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: UkiError,
+    },
+    /// The command line has a byte that ends it.
+    #[error("the next kernel's command line contains a NUL byte")]
+    Nul,
+    /// `kexec_file_load` failed.
+    #[error(transparent)]
+    Load(#[from] KexecError),
     /// It could not see a region.
     #[error("the next kernel could not use the region: {}", .0.join("; "))]
     Blind(Vec<String>),
@@ -118,42 +92,46 @@ pub struct NextKernel {
     initrd: Option<Initrd>,
     /// The command line.
     pub cmdline: String,
+    /// Where it was found, if nobody named it.
+    pub found: Option<Installed>,
 }
 
 impl NextKernel {
     /// Reads what `options` name and checks the image.
     pub fn read(options: &NextOptions) -> Result<Self, NextError> {
-        let limit = mem_total()? / 2;
-        let read = |path: &Path| read(path, limit);
-        let image = read(&options.kernel)?;
-        let initrd = options.initrd.as_deref().map(|p| Initrd::open(p, limit)).transpose()?;
-        let own = |source| io_at(Path::new(OWN_CMDLINE), source);
-        let cmdline = options.cmdline.text().map_err(own)?;
-        let next = Self { path: options.kernel.clone(), image, initrd, cmdline };
+        let files = NextFiles::open(options)?;
+        let image = files.read_image(&options.kernel)?;
+        let NextFiles { initrd, cmdline, .. } = files;
+        let initrd = initrd.map(|(path, parts)| Initrd::new(path, parts));
+        let (path, found) = (options.kernel.clone(), options.found.clone());
+        let next = Self { path, image, initrd, cmdline, found };
         next.parse()?;
         Ok(next)
     }
 
     /// How long the initrd is in bytes, 0 for none.
     pub fn initrd_len(&self) -> u64 {
-        self.initrd.as_ref().map_or(0, |i| i.len)
+        self.initrd.as_ref().map_or(0, |i| i.parts.len())
     }
 
     /// How much the initrd takes when it is unpacked, in bytes; where that cannot be told, what the
     /// best packers make of it.
     pub fn initrd_unpacked(&self) -> u64 {
         let guess = |len: u64| len.saturating_mul(UNPACKED);
-        let each = |i: &Initrd| i.contents.as_ref().map_or_else(|_| guess(i.len), |c| c.bytes);
+        let each =
+            |i: &Initrd| i.contents.as_ref().map_or_else(|_| guess(i.parts.len()), |c| c.bytes);
         self.initrd.as_ref().map_or(0, each)
     }
 
     /// Hands the initrd to `page`, page by page; the last one may be short.
     pub(super) fn read_initrd(&self, page: &mut dyn FnMut(usize, &[u8])) -> io::Result<()> {
-        let Some(Initrd { file, len, .. }) = &self.initrd else { return Ok(()) };
+        let Some(Initrd { parts, .. }) = &self.initrd else { return Ok(()) };
         let mut buffer = [0; PAGE_BYTES];
-        for (index, at) in (0..*len).step_by(PAGE_BYTES).enumerate() {
+        let mut reader = parts.reader();
+        let len = parts.len();
+        for (index, at) in (0..len).step_by(PAGE_BYTES).enumerate() {
             let bytes = usize::try_from(len - at).unwrap_or(PAGE_BYTES).min(PAGE_BYTES);
-            file.read_exact_at(&mut buffer[..bytes], at)?;
+            reader.read_exact(&mut buffer[..bytes])?;
             page(index, &buffer[..bytes]);
         }
         Ok(())
@@ -251,31 +229,15 @@ impl NextKernel {
 #[derive(Debug)]
 struct Initrd {
     path: PathBuf,
-    file: File,
-    len: u64,
+    parts: Parts,
     contents: Result<Contents, InitrdError>,
 }
 
 impl Initrd {
-    fn open(path: &Path, limit: u64) -> Result<Self, NextError> {
-        let len = check_len(path, limit)?;
-        let file = File::open(path).map_err(|source| io_at(path, source))?;
-        let contents = Contents::look(path);
-        Ok(Self { path: path.to_owned(), file, len, contents })
+    fn new(path: PathBuf, parts: Parts) -> Self {
+        let contents = Contents::look(parts.reader());
+        Self { path, parts, contents }
     }
-}
-
-fn read(path: &Path, limit: u64) -> Result<Vec<u8>, NextError> {
-    check_len(path, limit)?;
-    fs::read(path).map_err(|source| io_at(path, source))
-}
-
-fn check_len(path: &Path, limit: u64) -> Result<u64, NextError> {
-    let len = fs::metadata(path).map_err(|source| io_at(path, source))?.len();
-    if len > limit {
-        return Err(NextError::TooLarge { path: path.to_owned(), len, limit });
-    }
-    Ok(len)
 }
 
 fn io_at(path: &Path, source: io::Error) -> NextError {
