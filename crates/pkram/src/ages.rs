@@ -76,6 +76,12 @@ impl Ages {
         Self(lines.filter_map(|l| Line::read_from_bytes(l).ok()).map(entry).collect())
     }
 
+    /// What stands behind `count` lines in `bytes`.
+    pub(crate) fn behind(bytes: &[u8], count: u32) -> &[u8] {
+        let lines = usize::try_from(count).ok().and_then(|n| n.checked_mul(size_of::<Line>()));
+        lines.and_then(|lines| bytes.get(lines..)).unwrap_or_default()
+    }
+
     /// How many lines the record has.
     pub(crate) fn len(&self) -> u32 {
         u32::try_from(self.0.len()).unwrap_or(u32::MAX)

@@ -35,6 +35,10 @@ pub struct Handover {
     pub composed_tsc: u64,
     /// TSC when the kernel had taken the image.
     pub loaded_tsc: u64,
+    /// TSC when the old system stopped serving, as far as pkram was told; 0 if unknown.
+    pub stopped_tsc: u64,
+    /// TSC when the last look began; 0 if unknown.
+    pub look_tsc: u64,
     /// How many kernels each region has lived under, the next one among them.
     pub ages: Ages,
     /// When the mover did what, all zero if it never ran.
@@ -50,6 +54,14 @@ struct Layout {
     ages: U32,
     region: [u8; 16],
     ticks: [U64; 7],
+}
+
+/// What stands behind the lines about regions; older records end before it.
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned, Default)]
+#[repr(C)]
+struct Tail {
+    stopped_tsc: U64,
+    look_tsc: U64,
 }
 
 /// Ticks that the mover leaves in front of the record (`mover_abi::Timeline`).
@@ -74,7 +86,8 @@ impl Handover {
             region: *self.region.as_bytes(),
             ticks: ticks.map(U64::new),
         };
-        [layout.as_bytes(), &self.ages.to_bytes()].concat()
+        let tail = Tail { stopped_tsc: self.stopped_tsc.into(), look_tsc: self.look_tsc.into() };
+        [layout.as_bytes(), &self.ages.to_bytes(), tail.as_bytes()].concat()
     }
 
     /// The record in a node's payload, if it is one.
@@ -86,6 +99,8 @@ impl Handover {
         }
         let [tsc_hz, jump_tsc, jump_time, start_tsc, held_tsc, composed_tsc, loaded_tsc] =
             layout.ticks.map(U64::get);
+        let tail = Ages::behind(lines, layout.ages.get());
+        let tail = Tail::read_from_prefix(tail).map(|(tail, _)| tail).unwrap_or_default();
         Some(Self {
             region: Uuid::from_bytes(layout.region),
             tsc_hz,
@@ -95,6 +110,8 @@ impl Handover {
             held_tsc,
             composed_tsc,
             loaded_tsc,
+            stopped_tsc: tail.stopped_tsc.get(),
+            look_tsc: tail.look_tsc.get(),
             ages: Ages::parse(lines, layout.ages.get()),
             mover: mover.map(U64::get),
         })
@@ -129,6 +146,8 @@ mod tests {
             region: Uuid::from_u128(9),
             tsc_hz: 2_000_000_000,
             jump_tsc: 5,
+            stopped_tsc: 3,
+            look_tsc: 4,
             ages: Ages::default().next([Uuid::from_u128(4)], Uuid::from_u128(9)),
             mover: [6, 7, 8, 9, 10],
             ..Handover::default()
@@ -137,5 +156,12 @@ mod tests {
         assert_eq!(Handover::parse(&payload).as_ref(), Some(&record));
         assert_eq!(Handover::parse(&payload[1..]), None);
         assert_eq!(record.seconds(1, 1_000_000_001), Some(0.5));
+
+        // As older versions wrote it, and as none would.
+        let older = Handover { stopped_tsc: 0, look_tsc: 0, ..record };
+        assert_eq!(Handover::parse(&payload[..payload.len() - 16]), Some(older));
+        let mut forged = payload;
+        forged[52..56].fill(0xff);
+        assert_eq!(Handover::parse(&forged).map(|h| (h.stopped_tsc, h.look_tsc)), Some((0, 0)));
     }
 }

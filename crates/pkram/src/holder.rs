@@ -3,6 +3,7 @@
 //! It listens on a socket in `/run/pkram` and does one of two things when asked: take the last look
 //! and jump, or let everything go. Requests and replies are one JSON object a line.
 
+use crate::history::{self, Way};
 use crate::progress::Progress;
 use crate::save::{Prepared, SaveError};
 use rustix::fs::{FlockOperation, flock};
@@ -13,7 +14,7 @@ use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// What pkram keeps for the time of this boot.
 const DIR: &str = "/run/pkram";
@@ -101,7 +102,7 @@ impl Seat {
     pub fn serve(
         self,
         listener: &UnixListener,
-        prepared: Prepared,
+        mut prepared: Prepared,
         progress: &dyn Progress,
     ) -> Result<(), SaveError> {
         for client in listener.incoming().flatten() {
@@ -116,20 +117,14 @@ impl Seat {
                     let _ = fs::remove_file(SOCKET);
                     return undone;
                 }
-                Ask::Exec => match prepared.last_look(progress) {
-                    Ok(()) => {
-                        let error = prepared.jump();
-                        reply(&client, &Reply::Failed(told(&error)));
-                        let _ = fs::remove_file(SOCKET);
-                        return Err(error);
-                    }
-                    Err(error) => {
-                        drop(prepared);
-                        reply(&client, &Reply::Failed(told(&error)));
-                        let _ = fs::remove_file(SOCKET);
-                        return Err(error);
-                    }
-                },
+                Ask::Exec => {
+                    // What was held and loaded before cost nobody anything.
+                    prepared.set_stopped(SystemTime::now());
+                    let error = history::jump(prepared, Way::Command, progress);
+                    reply(&client, &Reply::Failed(told(&error)));
+                    let _ = fs::remove_file(SOCKET);
+                    return Err(error);
+                }
             }
         }
         prepared.unload()

@@ -13,6 +13,7 @@
 //! | [`save`] | plan, compose, stage, load, jump |
 //! | [`reserve`] | memory that is kept out of RAM from boot on |
 //! | [`region`] | in the next kernel: discover, mount, verify, release |
+//! | [`report`] | where the blackout went, how memory lies; [`history`]: of the last kexecs |
 //! | [`loaded`] | there: nodes by name, their objects as files and mappings |
 //!
 //! Before the jump every error leaves the old system as it was. After it nothing that does not
@@ -26,6 +27,7 @@ pub mod census;
 pub mod filesystem;
 pub mod handover;
 pub mod head;
+pub mod history;
 pub mod holder;
 mod klog;
 pub mod loaded;
@@ -35,10 +37,12 @@ pub mod marks;
 pub mod memory;
 pub mod nodes;
 mod pagemap;
+pub mod picture;
 mod platform;
 pub mod preflight;
 pub mod progress;
 pub mod region;
+pub mod report;
 pub mod reserve;
 pub mod restore;
 pub mod save;

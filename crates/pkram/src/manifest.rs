@@ -1,6 +1,7 @@
 //! `.pkram/manifest.json` in the region: who saved what, from where, under which plan.
 
 use crate::census::Held;
+use crate::picture::Picture;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -26,6 +27,9 @@ pub struct Manifest {
     pub sources: Vec<Source>,
     /// What the planner decided.
     pub plan: PlanFigures,
+    /// How memory lay then, and what was to become of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub picture: Option<Picture>,
 }
 
 /// One node, and where it comes from.

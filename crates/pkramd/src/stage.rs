@@ -69,7 +69,7 @@ impl Staged {
     /// The last look, then the jump; an answer means that it did not happen, and that nothing is
     /// loaded any more.
     pub(crate) fn jump(self) -> anyhow::Error {
-        let Some(prepared) = self.prepared else { return kexec::sys::jump().into() };
+        let Some(mut prepared) = self.prepared else { return kexec::sys::jump().into() };
         match prepared.last_look(&Silent) {
             Ok(()) => prepared.jump().into(),
             Err(error) => error.into(),

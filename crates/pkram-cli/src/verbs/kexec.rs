@@ -8,6 +8,7 @@ use crate::answer::print;
 use crate::args::{Cli, Save};
 use crate::bar::Bars;
 use anyhow::Context as _;
+use pkram::history::{self, Way};
 use pkram::holder::Seat;
 use pkram::save::{Prepared, preflight, prepare};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
@@ -24,8 +25,7 @@ pub(crate) fn run(cli: &Cli, save: &Save, bars: &Bars) -> anyhow::Result<ExitCod
     let _seat = Seat::take()?;
     let prepared = load(save, bars)?;
     print(cli.json, &Plan::of(&prepared))?;
-    prepared.last_look(bars)?;
-    Err(prepared.jump().into())
+    Err(history::jump(prepared, Way::Command, bars).into())
 }
 
 fn load(save: &Save, bars: &Bars) -> anyhow::Result<Prepared> {

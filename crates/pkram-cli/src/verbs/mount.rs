@@ -1,6 +1,7 @@
 //! `pkram mount`: a region in place.
 
 use crate::answer::print;
+use pkram::history;
 use pkram::region::{discover, mount};
 use serde::Serialize;
 use std::fmt;
@@ -16,6 +17,8 @@ pub(crate) fn run(json: bool, what: &[PathBuf]) -> anyhow::Result<ExitCode> {
     let found = discover()?;
     let region = found.choose(region)?;
     let mounted = mount(region, dir)?;
+    // It is mounted, whether or not that can be written down.
+    let _ = history::came_back(region.uuid);
     let (device, dir) = (mounted.device.display().to_string(), mounted.dir.display().to_string());
     print(json, &Mounted { region: region.uuid.to_string(), device, dir })?;
     Ok(ExitCode::SUCCESS)

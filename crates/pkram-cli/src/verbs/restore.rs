@@ -3,6 +3,7 @@
 use crate::answer::print;
 use crate::bar::Bars;
 use config::size::show;
+use pkram::history;
 use pkram::region::{RegionError, discover};
 use pkram::restore::{self, RestoreOptions};
 use serde::Serialize;
@@ -27,6 +28,8 @@ pub(crate) fn run(
     };
     let uuid = region.uuid.to_string();
     let done = restore::restore(region, options, bars)?;
+    // It is back, whether or not that can be written down.
+    let _ = history::came_back(region.uuid);
     let nodes = done.nodes.into_iter().map(|(name, place)| Node { name, place }).collect();
     let restore::Restored { copied, returned, left, notes, .. } = done;
     print(json, &Restored { region: uuid, nodes, copied, returned, left, notes })?;

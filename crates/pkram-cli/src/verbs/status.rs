@@ -6,6 +6,8 @@ use pkram::handover::Handover;
 use pkram::holder::{self, Ask, Reply};
 use pkram::machine;
 use pkram::manifest::Manifest;
+use pkram::report::clock::Boot;
+use pkram::report::timeline::{Name, Timeline};
 use pkram::reserve::Ways;
 use serde::Serialize;
 use std::fmt;
@@ -52,19 +54,20 @@ struct Arrival {
 impl Status {
     fn read() -> Self {
         let arrival = Handover::of_this_boot().map(|h| {
-            let [entered, checked, moved, composed, placed] = h.mover;
+            let timeline = Timeline::measure(&h, &Boot::default(), None);
+            let seconds = |name| timeline.seconds(name);
             Arrival {
                 region: h.region.to_string(),
-                hold: h.seconds(h.start_tsc, h.held_tsc),
-                compose: h.seconds(h.held_tsc, h.composed_tsc),
-                load: h.seconds(h.composed_tsc, h.loaded_tsc),
-                last_look: h.seconds(h.loaded_tsc, h.jump_tsc),
-                shutdown: h.seconds(h.jump_tsc, entered),
-                check: h.seconds(entered, checked),
-                moves: h.seconds(checked, moved),
-                metadata: h.seconds(moved, composed),
-                place: h.seconds(composed, placed),
-                since: h.seconds(placed, pkram::tsc()),
+                hold: seconds(Name::Hold),
+                compose: seconds(Name::Compose),
+                load: seconds(Name::Load),
+                last_look: seconds(Name::LastLook),
+                shutdown: seconds(Name::Shutdown),
+                check: seconds(Name::Check),
+                moves: seconds(Name::Moves),
+                metadata: seconds(Name::Metadata),
+                place: seconds(Name::Place),
+                since: h.seconds(h.mover[4], pkram::tsc()),
             }
         });
         let Ways { saved: obstacles, reserved: reserve_obstacles } = Ways::look(Path::new("/"));

@@ -12,6 +12,7 @@ use crate::head::{HEAD_BYTES, LATER_HEAD_BLOCKS, SpanHead};
 use crate::machine;
 use crate::manifest::{self, Manifest, PlanFigures};
 use crate::nodes::Save;
+use crate::picture::{Picture, Plan};
 use crate::progress::Progress;
 use crate::staging::{Staging, StagingError};
 use kexec::{Boot, BzImage};
@@ -80,7 +81,7 @@ impl Work<'_> {
 
     /// How many blocks the metadata would take without any moves, and some more.
     fn head_estimate(&self) -> Result<u64, SaveError> {
-        let manifest = self.manifest(PlanFigures::default());
+        let manifest = self.manifest(PlanFigures::default(), None);
         let tree = self.tree(&manifest, |i| {
             // The blocks' numbers do not matter here, only how many runs there are.
             let extents = self.census.files.get(i).map(|f| f.extents.as_slice());
@@ -124,7 +125,16 @@ impl Work<'_> {
         self.progress.advance(1);
 
         let heads = self.span_heads(&layout);
-        let manifest = self.manifest(self.figures(&layout, &moves, head_blocks));
+        let region = self.region.to_string();
+        let picture = Picture::of_plan(&Plan {
+            map: self.map,
+            layout: &layout,
+            keep: self.keep,
+            moves: &moves,
+            region: &region,
+        });
+        let figures = self.figures(&layout, &moves, head_blocks);
+        let manifest = self.manifest(figures, Some(picture));
         let places = Places::new(&layout, &moves);
         let mut lost = None;
         let tree = self.tree(&manifest, |i| {
@@ -236,7 +246,7 @@ impl Work<'_> {
         }
     }
 
-    fn manifest(&self, plan: PlanFigures) -> Manifest {
+    fn manifest(&self, plan: PlanFigures, picture: Option<Picture>) -> Manifest {
         Manifest {
             version: manifest::VERSION,
             pkram: env!("CARGO_PKG_VERSION").to_owned(),
@@ -246,6 +256,7 @@ impl Work<'_> {
             next_kernel: self.kernel.release().map(str::to_owned),
             sources: self.save.origins.clone(),
             plan,
+            picture,
         }
     }
 }

@@ -156,6 +156,7 @@ pub fn prepare(
         _hold: hold,
         loaded: false,
         clock,
+        stopped: None,
         save,
         census,
         next,

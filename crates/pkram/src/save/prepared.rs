@@ -49,6 +49,8 @@ pub struct Prepared {
     pub(super) kept: FrameSet,
     pub(super) payload: PhysRange,
     pub(super) clock: Clock,
+    /// When the old system stopped serving, if somebody said so.
+    pub(super) stopped: Option<SystemTime>,
     pub(super) loaded: bool,
 }
 
@@ -101,9 +103,22 @@ impl Prepared {
         Ok(())
     }
 
+    /// Says when the old system stopped serving, which begins the blackout; else it is when
+    /// [`prepare`](super::prepare()) began.
+    pub fn set_stopped(&mut self, at: SystemTime) {
+        self.stopped = Some(at);
+    }
+
+    /// What [`set_stopped`](Self::set_stopped) was told.
+    #[must_use]
+    pub const fn stopped(&self) -> Option<SystemTime> {
+        self.stopped
+    }
+
     /// The last look: whether every file is still as it was planned for. Before it all other
     /// filesystems are written out, because the jump does not do it.
-    pub fn last_look(&self, progress: &dyn Progress) -> Result<(), SaveError> {
+    pub fn last_look(&mut self, progress: &dyn Progress) -> Result<(), SaveError> {
+        self.handover.look_tsc = tsc();
         rustix::fs::sync();
         match self.census.changes(&self.save, progress)? {
             None => Ok(()),
@@ -132,9 +147,20 @@ impl Prepared {
         let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
         self.handover.jump_time = u64::try_from(time.as_nanos()).unwrap_or(0);
         self.handover.jump_tsc = tsc();
+        self.handover.stopped_tsc = self.stopped_tsc();
         let record = self.handover.to_bytes();
         self.image.patch_boot_block(&self.staging, self.handover_offset, &record);
         kexec::sys::jump().into()
+    }
+
+    /// [`stopped`](Self::set_stopped) on the jump's clock; 0 where it was before that began to count.
+    fn stopped_tsc(&self) -> u64 {
+        let Handover { tsc_hz, jump_tsc, jump_time, start_tsc, .. } = self.handover;
+        let Some(stopped) = self.stopped else { return start_tsc };
+        let stopped = stopped.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_nanos();
+        let nanos = u128::from(jump_time).saturating_sub(stopped);
+        let ticks = u64::try_from(nanos * u128::from(tsc_hz) / 1_000_000_000).unwrap_or(u64::MAX);
+        jump_tsc.saturating_sub(ticks)
     }
 }
 
