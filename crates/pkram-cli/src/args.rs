@@ -148,6 +148,19 @@ pub enum Verb {
         /// Whom to ask.
         store: StoreSocket,
     },
+    /// Show where the blackout of the kexec that started this kernel went, and how memory lay before
+    /// and lies now
+    Report {
+        /// Write it as one self-contained page with pictures to FILE; `-` is standard output
+        #[arg(long, value_name = "FILE", conflicts_with_all = ["history", "prometheus"])]
+        html: Option<PathBuf>,
+        /// Show the last kexecs instead, as they are noted in /var/lib/pkram/history.jsonl
+        #[arg(long, conflicts_with = "prometheus")]
+        history: bool,
+        /// Write metrics for node_exporter's textfile collector
+        #[arg(long)]
+        prometheus: bool,
+    },
     /// Show what this machine and this kernel can do, and what brought this kernel here
     Status,
     /// Look at the configuration, /etc/pkram/pkram.toml and its drop-ins

@@ -8,6 +8,7 @@
 
 mod answer;
 mod bar;
+mod report;
 mod verbs;
 
 use clap::Parser;

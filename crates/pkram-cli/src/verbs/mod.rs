@@ -9,6 +9,7 @@ mod list;
 mod mount;
 mod put;
 mod release;
+mod report;
 mod reserve;
 mod restore;
 mod status;
@@ -46,6 +47,10 @@ pub(crate) fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Verb::Take { name, remove, program, store } => {
             take::run(cli.json, name.as_deref(), *remove, program, store)
         }
+        Verb::Report { html: Some(path), .. } => report::run(cli.json, report::Form::Html(path)),
+        Verb::Report { history: true, .. } => report::run(cli.json, report::Form::History),
+        Verb::Report { prometheus: true, .. } => report::run(cli.json, report::Form::Prometheus),
+        Verb::Report { .. } => report::run(cli.json, report::Form::Answer),
         Verb::Status => status::run(cli.json),
         Verb::Config(verb) => config::run(cli.json, verb),
         Verb::Verify { region } => verify::run(cli.json, region.as_deref()),

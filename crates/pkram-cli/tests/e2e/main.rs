@@ -14,6 +14,7 @@ mod programs;
 mod refusals;
 mod region;
 mod release;
+mod report;
 mod reserve;
 mod restore;
 mod sources;
