@@ -6,6 +6,7 @@ mod bench;
 mod deb;
 mod demo;
 mod guest;
+mod html;
 mod machines;
 mod man;
 mod page;
@@ -30,6 +31,8 @@ enum Verb {
     /// Watch a real memcached's memory, or with `vm` a running guest, survive the replacement of the
     /// kernel under it
     Demo(demo::Args),
+    /// Look at the page of `pkram report` in headless Chromium; installs it where it is missing
+    Html(html::Args),
     /// Ask `pkram check` on many machines, and see whether it was right
     Machines(machines::Args),
     /// Write the manual
@@ -45,6 +48,7 @@ fn main() -> anyhow::Result<()> {
         Verb::Bench(args) => bench::run(&args),
         Verb::Deb(args) => deb::run(&args),
         Verb::Demo(args) => demo::run(&args),
+        Verb::Html(args) => html::run(&args),
         Verb::Machines(args) => machines::run(&args),
         Verb::Man(args) => man::run(&args),
         Verb::Soak(args) => soak::run(&args),
