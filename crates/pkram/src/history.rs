@@ -108,8 +108,8 @@ pub struct Arrival {
     pub time: u64,
     /// Seconds of that kernel's clock (`CLOCK_MONOTONIC`).
     pub monotonic: f64,
-    /// TSC when that clock began, if it could be told.
-    pub zero: Option<u64>,
+    /// That boot, as far as it could be told then.
+    pub clock: Boot,
     /// Whether everything is back.
     pub outcome: Outcome,
     /// Why not, for people.
@@ -193,7 +193,7 @@ pub fn finish(outcome: Outcome, message: Option<String>) -> Result<(), HistoryEr
         kernel: kernel_release(),
         time: nanos(SystemTime::now()),
         monotonic,
-        zero: boot.zero,
+        clock: boot,
         outcome,
         message,
         timeline: Timeline::measure(&record, &boot, Some(monotonic)),
@@ -249,7 +249,9 @@ fn read_in(dir: &Path) -> Result<Vec<Entry>, HistoryError> {
     let lines = text.split(|byte| *byte == b'\n');
     let entries = lines.filter_map(|line| serde_json::from_slice::<Entry>(line).ok());
     let sound = |e: &Entry| {
-        e.arrival.as_ref().is_none_or(|a| a.monotonic.is_finite() && a.timeline.is_sound())
+        e.arrival.as_ref().is_none_or(|a| {
+            (0.0..1e9).contains(&a.monotonic) && a.clock.is_sound() && a.timeline.is_sound()
+        })
     };
     let entries: Vec<_> = entries.filter(sound).collect();
     let old = entries.len().saturating_sub(MAX_ENTRIES);
@@ -323,7 +325,7 @@ mod tests {
             kernel: String::new(),
             time: 0,
             monotonic: 1e300,
-            zero: None,
+            clock: Boot::default(),
             outcome: Outcome::Back,
             message: None,
             timeline: Timeline { blackout: Some(1e300), ..Timeline::default() },

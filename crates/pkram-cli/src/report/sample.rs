@@ -108,7 +108,7 @@ fn entry(began: u64, outcome: Option<Outcome>) -> Entry {
             kernel: "6.12.57+deb13-amd64".to_owned(),
             time: 0,
             monotonic: 4.641,
-            zero: None,
+            clock: Boot { zero: Some(3_650_000), init: Some(1.912), ..Boot::default() },
             outcome,
             message: lost,
             timeline: timeline(),

@@ -7,6 +7,7 @@
 use crate::klog;
 use crate::sys::tsc;
 use rustix::time::{ClockId, Timespec, clock_gettime};
+use serde::{Deserialize, Serialize};
 use std::path::Path;
 use std::process::Command;
 
@@ -18,7 +19,7 @@ pub const SOON: f64 = 900.0;
 const BOOTED: &str = "/run/systemd/system";
 
 /// This boot, in seconds of the kernel's clock.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Boot {
     /// TSC when the clock began.
     pub zero: Option<u64>,
@@ -45,6 +46,24 @@ impl Boot {
             );
         }
         boot
+    }
+
+    /// What is known now, and where nothing is, what was known `earlier` in the same boot: the log is
+    /// overwritten in time. When the clock began is best known early.
+    #[must_use]
+    pub fn with(self, earlier: Self) -> Self {
+        Self {
+            zero: earlier.zero.or(self.zero),
+            init: self.init.or(earlier.init),
+            user_space: self.user_space.or(earlier.user_space),
+            finished: self.finished.or(earlier.finished),
+        }
+    }
+
+    /// Whether every number is one that can be shown: what is read from a file may be anything.
+    pub(crate) fn is_sound(&self) -> bool {
+        let mut marks = [self.init, self.user_space, self.finished].into_iter().flatten();
+        marks.all(|seconds| (0.0..1e9).contains(&seconds))
     }
 
     /// What `systemctl show` says: `NAME=microseconds`, 0 for what has not happened.
@@ -124,5 +143,10 @@ mod tests {
         assert_eq!(boot, want);
         boot.take("InitRDTimestampMonotonic=1000000\ngarbage\nFinishTimestampMonotonic=");
         assert_eq!((boot.init, boot.user_space, boot.finished), (Some(1.0), None, None));
+        let earlier =
+            Boot { zero: Some(1), user_space: Some(2.0), init: Some(9.0), finished: None };
+        let both = Boot { zero: Some(5), ..boot }.with(earlier);
+        assert_eq!(both, Boot { init: Some(1.0), ..earlier });
+        assert!(both.is_sound() && !Boot { finished: Some(f64::NAN), ..both }.is_sound());
     }
 }

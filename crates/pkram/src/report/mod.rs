@@ -104,8 +104,8 @@ impl Report {
         report.timeline = record.as_ref().map(|record| {
             let arrival = report.arrival(record);
             let boot = Boot::read(record.tsc_hz);
-            let zero = arrival.and_then(|a| a.zero).or(boot.zero);
-            Timeline::measure(record, &Boot { zero, ..boot }, arrival.map(|a| a.monotonic))
+            let boot = boot.with(arrival.map(|a| a.clock).unwrap_or_default());
+            Timeline::measure(record, &boot, arrival.map(|a| a.monotonic))
         });
         let found = report.take(region::discover(), "regions").unwrap_or_default();
         let manifests: Vec<_> = found.regions.iter().map(|r| report.manifest(r)).collect();
