@@ -14,6 +14,7 @@ use crate::generate::{NODES, has_mount_unit};
 use crate::journal::Event;
 use anyhow::{Context as _, bail};
 use config::{Arrival, Config, Source, What};
+use pkram::history::{self, Outcome};
 use pkram::loaded::load_from;
 use pkram::manifest::{self, Manifest, Origin};
 use pkram::progress::Silent;
@@ -51,6 +52,22 @@ impl Arrivals {
     pub(crate) fn read() -> anyhow::Result<Self> {
         let text = fs::read(path()).context("what arrived is not known: pkram-arrive failed")?;
         serde_json::from_slice(&text).with_context(|| path().display().to_string())
+    }
+
+    /// In one word, and what is missing.
+    fn outcome(&self) -> (Outcome, Option<String>) {
+        let missing = |(name, came): (&String, &Came)| match came {
+            Came::Missing { why } => Some(format!("{name}: {why}")),
+            _ => None,
+        };
+        let missing: Vec<_> = self.sources.iter().filter_map(missing).collect();
+        let came = |came: &Came| matches!(came, Came::InPlace { .. } | Came::Copied { .. });
+        let outcome = match (missing.is_empty(), self.sources.values().any(came)) {
+            (true, _) => Outcome::Back,
+            (false, true) => Outcome::Partly,
+            (false, false) => Outcome::Lost,
+        };
+        (outcome, (!missing.is_empty()).then(|| missing.join("; ")))
     }
 
     fn write(&self) -> anyhow::Result<()> {
@@ -129,6 +146,12 @@ pub(crate) fn run(config: &Config) -> anyhow::Result<()> {
             }
             Came::Absent => {}
             Came::Missing { why } => Event::Missing.tell_of(name, &format!("is missing: {why}")),
+        }
+    }
+    if attempt.is_some() {
+        let (outcome, message) = arrivals.outcome();
+        if let Err(error) = history::finish(outcome, message) {
+            Event::Note.tell(&format!("the history has no word of this arrival: {error}"));
         }
     }
     arrivals.write()

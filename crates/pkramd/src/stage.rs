@@ -8,6 +8,7 @@ use crate::namespace::keep_memory_mounted;
 use crate::sources;
 use anyhow::bail;
 use config::{Cmdline, Config};
+use pkram::history::{self, Entry, Way};
 use pkram::holder::Seat;
 use pkram::nodes::Save;
 use pkram::progress::Silent;
@@ -15,7 +16,10 @@ use pkram::region::{Region, discover, find_mounted};
 use pkram::save::{CmdlineChoice, NextKernel, NextOptions, Options, Prepared, load_file, prepare};
 use pkram::source::{SourceSpec, What, add_each};
 use pkramd::store::Store;
+use rustix::time::{ClockId, clock_gettime};
 use std::os::unix::fs::MetadataExt as _;
+use std::process::Command;
+use std::time::{Duration, SystemTime};
 
 /// A next kernel that is loaded, with everything that it is to find.
 #[derive(Debug)]
@@ -62,6 +66,12 @@ impl Staged {
         let kept = prepared.manifest.sources.iter().map(|s| s.name.clone());
         let region = prepared.region().to_string();
         Attempt::begin(Some(region), kept.chain(carried).collect());
+        if let Some(at) = stopped() {
+            prepared.set_stopped(at);
+        }
+        if let Err(error) = history::begin(Entry::of(&prepared, Way::Service)) {
+            Event::Note.tell(&format!("this kexec will be missing in the history: {error}"));
+        }
         prepared.load()?;
         Ok(Self { prepared: Some(Box::new(prepared)), _seat: seat })
     }
@@ -118,6 +128,16 @@ fn next_kernel(config: &Config) -> anyhow::Result<NextOptions> {
     }
     troubles.push("there is no other kernel to go into".to_owned());
     bail!(troubles.join("; "))
+}
+
+/// When the system began to go down: its first target to stop is that which started last.
+fn stopped() -> Option<SystemTime> {
+    let show = ["show", "--property=ActiveExitTimestampMonotonic", "--value", "multi-user.target"];
+    let shown = Command::new("systemctl").args(show).output().ok()?;
+    let micros = String::from_utf8_lossy(&shown.stdout).trim().parse().ok().filter(|&t| t > 0)?;
+    let now = clock_gettime(ClockId::Monotonic);
+    let now = Duration::try_from(now).ok()?;
+    SystemTime::now().checked_sub(now.checked_sub(Duration::from_micros(micros))?)
 }
 
 /// The sources that are there to be held, and the names of those that a region carries over as
