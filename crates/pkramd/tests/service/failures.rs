@@ -31,7 +31,7 @@ fn what_can_be_kept_is_kept() -> Result<()> {
     write_words(&mut vm, "first")?;
     vm.run(["systemctl", "kill", "--signal=KILL", "pkramd"])?;
     vm.run(["sh", "-c", "until systemctl is-active --quiet pkramd; do sleep 1; done"])?;
-    vm.sh("dd if=/dev/zero of=/var/filler bs=1M 2>/dev/null; sync; true")?;
+    vm.sh("dd if=/dev/zero of=/var/filler bs=1M 2>/dev/null || sync")?;
     systemctl_kexec(&mut vm, kernel)?;
     assert_eq!(words(&mut vm)?, "first");
     vm.run(["rm", "/var/filler"])?;

@@ -2,5 +2,6 @@
 
 mod caches;
 mod common;
+mod descriptors;
 mod failures;
 mod required;
