@@ -66,7 +66,7 @@ fn check_kernel(kernel: &Kernel, report: &mut Report) {
 
 /// One source by itself. `None` if it is not known what to keep.
 fn check_source(name: String, source: DraftSource, report: &mut Report) -> Option<Source> {
-    let DraftSource { what, in_place, mount_point, required, verify, stay, place, in_doubt } =
+    let DraftSource { what, in_place, mount_point, required, verify, stay, early, place, in_doubt } =
         source;
     let section = section(&name);
     let Some((what, at)) = what else {
@@ -88,6 +88,10 @@ fn check_source(name: String, source: DraftSource, report: &mut Report) -> Optio
         (What::SysvKey(_), true, None) => {
             Some(("arrival", "mount-point: a segment has no path of its own"))
         }
+        _ if early && !outlives_initramfs(&what, mount_point.as_deref()) => Some((
+            "early",
+            "a place below /run: nothing else goes from the initramfs into the system",
+        )),
         _ => None,
     };
     if let Some((key, needs)) = needs {
@@ -97,7 +101,8 @@ fn check_source(name: String, source: DraftSource, report: &mut Report) -> Optio
     }
     let in_doubt = in_doubt || needs.is_some();
     let arrival = if in_place { Arrival::InPlace { mount_point } } else { Arrival::Copy };
-    let mut source = Source { name, what, arrival, required, verify, stay, place: at, in_doubt };
+    let mut source =
+        Source { name, what, arrival, required, verify, stay, early, place: at, in_doubt };
     if let Some(at) = source.mount_point()
         && SYSTEM.iter().any(|dir| Path::new(dir) == at)
     {
@@ -118,6 +123,18 @@ fn check_source(name: String, source: DraftSource, report: &mut Report) -> Optio
         report.warn(source.place.clone(), text);
     }
     Some(source)
+}
+
+/// Whether a source comes back to a place below /run.
+fn outlives_initramfs(what: &What, mount_point: Option<&Path>) -> bool {
+    match (mount_point, what) {
+        (Some(at), _) => at.starts_with("/run"),
+        (None, What::Path(at)) => at.starts_with("/run"),
+        (None, What::Glob(pattern)) => Path::new(pattern).starts_with("/run"),
+        // Where else `RuntimeDirectory=` is, systemd.exec(5).
+        (None, What::Unit(_)) => true,
+        (None, What::SysvKey(_)) => false,
+    }
 }
 
 /// Where the mount point stands, or else what is mounted.
@@ -160,6 +177,8 @@ fn check_pairs(sources: &mut Vec<Source>, report: &mut Report) {
 fn check_pair(a: &mut Source, b: &mut Source, report: &mut Report) {
     nested(a, b, report);
     nested(b, a, report);
+    early_mount(a, b, report);
+    early_mount(b, a, report);
     let several = |what: &What| matches!(what, What::Glob(_) | What::Unit(_));
     let begins = b.name.strip_prefix(&a.name).is_some_and(|rest| rest.starts_with('-'));
     // Names are sorted: only the later one can begin like the earlier one.
@@ -168,6 +187,18 @@ fn check_pair(a: &mut Source, b: &mut Source, report: &mut Report) {
         let problem = Problem::SameNodes { section, name, other: named(a) };
         report.error(b.place.clone(), problem);
         (a.in_doubt, b.in_doubt) = (true, true);
+    }
+}
+
+/// A region that is mounted so early cannot be copied from later.
+fn early_mount(mounted: &mut Source, copied: &Source, report: &mut Report) {
+    let is_mounted = mounted.early && mounted.arrival != Arrival::Copy;
+    if is_mounted && copied.arrival == Arrival::Copy && !mounted.in_doubt && !copied.in_doubt {
+        let section = section(&mounted.name);
+        let place = report.origins.get(&format!("{section}.early")).unwrap_or(&mounted.place);
+        let (place, other) = (place.clone(), named(copied));
+        report.error(place, Problem::EarlyMount { section, other });
+        mounted.in_doubt = true;
     }
 }
 

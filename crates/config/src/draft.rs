@@ -53,6 +53,7 @@ pub(crate) struct DraftSource {
     pub(crate) required: bool,
     pub(crate) verify: bool,
     pub(crate) stay: bool,
+    pub(crate) early: bool,
     /// Where its first section begins.
     pub(crate) place: Place,
     /// Something in its sections is wrong, so that something may seem to be missing.
@@ -68,6 +69,7 @@ impl DraftSource {
             required: false,
             verify: false,
             stay: false,
+            early: false,
             place,
             in_doubt: false,
         }
@@ -178,6 +180,7 @@ impl Draft {
         set(&mut source.required, section.take("required", &BOOL, report));
         set(&mut source.verify, section.take("verify", &BOOL, report));
         set(&mut source.stay, section.take("stay", &BOOL, report));
+        set(&mut source.early, section.take("early", &BOOL, report));
         section.finish(report);
         source.in_doubt |= torn || report.errors.len() > before;
     }

@@ -148,6 +148,17 @@ pub enum Problem {
         /// Its mount point.
         at: PathBuf,
     },
+    /// A mount that is too early for a copy.
+    #[error(
+        "{section}: mounted in the initramfs, it keeps {other} from being copied from the same \
+         region; let both be copied, or both be in place"
+    )]
+    EarlyMount {
+        /// The section of what is mounted.
+        section: String,
+        /// What is to be copied.
+        other: Other,
+    },
     /// Two rules for the same peer in one file.
     #[error("handover: {who} has a rule already at {at}; put both into one")]
     SameRule {

@@ -85,7 +85,7 @@ impl Lines<'_, '_> {
     }
 
     fn source(&mut self, source: &Source) -> fmt::Result {
-        let Source { name, what, arrival, required, verify, stay, .. } = source;
+        let Source { name, what, arrival, required, verify, stay, early, .. } = source;
         self.next(format!("source.{}", name_quoted(name)))?;
         // Origins have the section's name as messages do.
         self.section = format!("source.{}", shown(name));
@@ -101,7 +101,8 @@ impl Lines<'_, '_> {
         }
         self.line("required", required)?;
         self.line("verify", verify)?;
-        self.line("stay", stay)
+        self.line("stay", stay)?;
+        self.line("early", early)
     }
 
     fn handover(&mut self, handover: &Handover) -> fmt::Result {

@@ -109,6 +109,8 @@ pub struct Source {
     pub verify: bool,
     /// Whether its pages may not move.
     pub stay: bool,
+    /// Whether it is back before the root filesystem is mounted.
+    pub early: bool,
     /// Where it stands: the line that says what to keep.
     pub place: Place,
     /// Something else that is said about it is wrong, as only in [`Rejected`](crate::Rejected): it

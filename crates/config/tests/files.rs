@@ -280,3 +280,12 @@ fn one_file_alone() {
     );
     assert!(Config::read_file(&root.path().join("missing.toml")).is_err());
 }
+
+#[test]
+fn the_examples_of_the_manual_are_right() {
+    let manual = include_str!("../pkram.toml.md");
+    let examples: Vec<_> =
+        manual.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+    let config = Config::parse(Path::new("/manual"), &examples.concat()).unwrap();
+    assert!(examples.len() > 3 && config.sources.len() > 2 && config.warnings.is_empty());
+}

@@ -313,6 +313,33 @@ fn a_mistake_in_one_place_does_not_lose_what_another_one_names() {
 }
 
 #[test]
+fn what_is_early_comes_to_run_and_is_in_nobodys_way() {
+    let below_run = ":3: source.a.early: needs a place below /run: nothing else goes from the initramfs \
+                     into the system";
+    for text in [
+        "[source.a]\npath='/dev/shm/a'\nearly=true",
+        "[source.a]\nsysv-key=1\nearly=true",
+        "[source.a]\nglob='/runs/*'\nearly=true",
+        "[source.a]\npath='/run/a'\nearly=true\narrival='in-place'\nmount-point='/srv/a'",
+    ] {
+        assert_eq!(errors(text), [below_run], "{text}");
+    }
+    let mount = ":3: source.a: mounted in the initramfs, it keeps source.b (/c:6) from being \
+                 copied from the same region; let both be copied, or both be in place";
+    let two = |a: &str, b: &str| {
+        format!("[source.a]\npath='/run/a'\nearly=true\n{a}\n[source.b]\npath='/srv/b'\n{b}")
+    };
+    let in_place = "arrival='in-place'";
+    assert_eq!(errors(&two(in_place, "")), [mount]);
+    for [a, b] in [["", ""], ["", in_place], [in_place, in_place]] {
+        assert!(parse(&two(a, b)).is_ok(), "{a} {b}");
+    }
+    for what in ["path='/run/a'", "glob='/run/a-*'", "unit='a.service'"] {
+        assert!(parse(&format!("[source.a]\n{what}\nearly=true")).is_ok(), "{what}");
+    }
+}
+
+#[test]
 fn nobody_reads_thousands_of_errors() {
     let text: String = (0..1000).map(|i| format!("x{i} = 1\n")).collect();
     let errors = errors(&text);

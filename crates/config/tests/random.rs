@@ -41,6 +41,7 @@ fn line() -> impl Strategy<Value = String> {
         "required",
         "verify",
         "stay",
+        "early",
         "user",
         "max-size",
         "max-descriptors",

@@ -134,6 +134,7 @@ fn what_is_used_is_shown() {
                 required = true  # etc/pkram/pkram.toml:3\n\
                 verify = false\n\
                 stay = false\n\
+                early = false\n\
                 \n[[handover]]  # etc/pkram/pkram.toml:4\n\
                 user = \"u\"\n\
                 max-size = \"1G\"\n\

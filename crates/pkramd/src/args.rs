@@ -18,7 +18,13 @@ pub struct Cli {
 #[derive(Clone, Debug, Subcommand)]
 pub enum Part {
     /// Bring back what came through the last kexec (pkram-arrive.service)
-    Arrive,
+    Arrive {
+        /// Only sources that come back before the root filesystem is mounted (in an initramfs)
+        #[arg(long)]
+        early: bool,
+    },
+    /// Name the sources that come back in an initramfs (for what makes one)
+    Early,
     /// Fail if the memory of this source is missing (pkram-source@NAME.service)
     Await {
         /// The source

@@ -23,6 +23,7 @@ use pkram::restore::{RestoreOptions, restore};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
+use std::io::Write as _;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
@@ -45,6 +46,12 @@ pub(crate) enum Came {
     Absent,
     /// It was to come, and did not.
     Missing { why: String },
+}
+
+impl Came {
+    fn is_here(&self) -> bool {
+        matches!(self, Self::InPlace { .. } | Self::Copied { .. })
+    }
 }
 
 impl Arrivals {
@@ -84,13 +91,18 @@ pub(crate) struct Found {
     pub(crate) node: manifest::Source,
 }
 
-/// Brings back what came, notes what did not.
-pub(crate) fn run(config: &Config) -> anyhow::Result<()> {
-    let attempt = Attempt::take();
-    let expected = Expected::read();
+/// Brings back what came, notes what did not; in an initramfs (`early`) only sources that are for it,
+/// and what did not come is left to a later run.
+pub(crate) fn run(config: &Config, early: bool) -> anyhow::Result<()> {
+    let here = here_already();
+    let is_here = |source: &Source| here.contains_key(&source.name);
+    let mut arrivals = Arrivals { version: 1, sources: here.clone() };
+    let sources: Vec<_> = config.sources.iter().filter(|s| s.early || !early).collect();
+    // What is noted on disks cannot be read yet.
+    let attempt = if early { None } else { Attempt::take() };
+    let expected = if early { Expected::default() } else { Expected::read() };
     let regions = discover().context("look for regions")?.regions;
     let found = nodes(&regions);
-    let mut arrivals = Arrivals { version: 1, sources: BTreeMap::new() };
     let promised = |source: &Source| {
         let by_attempt = |a: &Attempt| a.nodes.iter().any(|node| is_of(source, node));
         attempt.as_ref().is_some_and(by_attempt) || expected.has(&source.name)
@@ -98,7 +110,7 @@ pub(crate) fn run(config: &Config) -> anyhow::Result<()> {
     let of = |source: &Source| -> Vec<&Found> {
         found.iter().filter(|f| is_of(source, &f.node.name)).collect()
     };
-    for source in &config.sources {
+    for &source in sources.iter().filter(|source| !is_here(source)) {
         if !of(source).is_empty() && source.in_doubt {
             let why = "it waits in its region until its configuration is right";
             arrivals.sources.insert(source.name.clone(), Came::Missing { why: why.to_owned() });
@@ -114,13 +126,15 @@ pub(crate) fn run(config: &Config) -> anyhow::Result<()> {
     // A copy needs its region unmounted, so copies come first.
     for (index, region) in regions.iter().enumerate() {
         copy(
-            config,
+            &sources,
             region,
+            early,
+            &is_here,
             &|source| of(source).into_iter().filter(|f| f.region == index).collect(),
             &mut arrivals,
         );
     }
-    for source in &config.sources {
+    for &source in sources.iter().filter(|source| !is_here(source)) {
         if matches!(source.arrival, Arrival::InPlace { .. }) && !source.in_doubt {
             let nodes = of(source);
             if !nodes.is_empty() {
@@ -135,7 +149,9 @@ pub(crate) fn run(config: &Config) -> anyhow::Result<()> {
             expected.add(&source.name);
         }
     }
-    expected.write().context("note down what is expected from now on")?;
+    if !early {
+        expected.write().context("note down what is expected from now on")?;
+    }
     for (name, came) in &arrivals.sources {
         match came {
             Came::InPlace { at } => {
@@ -154,7 +170,23 @@ pub(crate) fn run(config: &Config) -> anyhow::Result<()> {
             Event::Note.tell(&format!("the history has no word of this arrival: {error}"));
         }
     }
+    if early {
+        arrivals.sources.retain(|_, came| came.is_here());
+    }
     arrivals.write()
+}
+
+/// Names the sources that come back in an initramfs.
+pub(crate) fn early(config: &Config) -> anyhow::Result<()> {
+    let names = config.sources.iter().filter(|s| s.early).map(|s| format!("{}\n", s.name));
+    std::io::stdout().write_all(names.collect::<String>().as_bytes()).context("stdout")
+}
+
+/// What came earlier in this boot, in the initramfs above all: `/run` moves from there into the system.
+fn here_already() -> BTreeMap<String, Came> {
+    let mut arrivals = Arrivals::read().unwrap_or_default();
+    arrivals.sources.retain(|_, came| came.is_here());
+    arrivals.sources
 }
 
 /// Expects the memory of a source no more: its service begins without it.
@@ -252,23 +284,29 @@ fn why_missing(attempt: Option<&Attempt>, regions: &[Region]) -> String {
 
 /// Copies back all nodes of a region whose sources want that.
 fn copy<'a>(
-    config: &Config,
+    sources: &[&Source],
     region: &Region,
+    early: bool,
+    is_here: &dyn Fn(&Source) -> bool,
     nodes_of: &dyn Fn(&Source) -> Vec<&'a Found>,
     arrivals: &mut Arrivals,
 ) {
-    let wanted: Vec<_> = config
-        .sources
+    let (restored, wanted): (Vec<_>, Vec<_>) = sources
         .iter()
         .filter(|s| s.arrival == Arrival::Copy && !s.in_doubt)
         .map(|s| (s, nodes_of(s)))
         .filter(|(_, nodes)| !nodes.is_empty())
-        .collect();
-    if wanted.is_empty() {
+        .partition(|(s, _)| is_here(s));
+    let names = |of: &[(_, Vec<&Found>)]| -> Vec<_> {
+        of.iter().flat_map(|(_, nodes)| nodes.iter().map(|f| f.node.name.clone())).collect()
+    };
+    let restored = names(&restored);
+    let names = [names(&wanted), restored.clone()].concat();
+    if names.is_empty() {
         return;
     }
-    let names = wanted.iter().flat_map(|(_, nodes)| nodes.iter().map(|f| f.node.name.clone()));
-    let options = RestoreOptions { names: names.collect(), to: None, keep: false };
+    // The region is given back when the system runs and everything else is in its place.
+    let options = RestoreOptions { names, restored, to: None, keep: early };
     let restored = restore(region, &options, &Silent);
     if let Ok(done) = &restored {
         done.notes.iter().for_each(|note| Event::Note.tell(note));

@@ -51,7 +51,8 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
     match &cli.part {
         Some(Part::Stage) => return down::stage(&config),
         None => daemon::run(config),
-        Some(Part::Arrive) => arrive::run(&config),
+        Some(Part::Arrive { early }) => arrive::run(&config, *early),
+        Some(Part::Early) => arrive::early(&config),
         Some(Part::Await { name }) => arrive::require(&config, name),
         Some(Part::Forget { name }) => arrive::forget(name),
         Some(Part::Generate { dirs }) => generate::generate(&config, Path::new("/"), &dirs[0]),

@@ -35,7 +35,12 @@ pub(crate) fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Verb::Mount { what } => mount::run(cli.json, what),
         Verb::Release { region, force } => release::run(cli.json, region.as_deref(), *force),
         Verb::Restore { names, to, region, keep } => {
-            let options = RestoreOptions { names: names.clone(), to: to.clone(), keep: *keep };
+            let options = RestoreOptions {
+                names: names.clone(),
+                to: to.clone(),
+                keep: *keep,
+                ..RestoreOptions::default()
+            };
             restore::run(cli.json, region.as_deref(), &options, &bars)
         }
         Verb::Reserve { size: Some(size), print, update_grub, .. } => {

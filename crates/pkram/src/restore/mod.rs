@@ -44,6 +44,8 @@ const SPARE: u64 = 32 << 20;
 pub struct RestoreOptions {
     /// The nodes; all if there are none.
     pub names: Vec<String>,
+    /// Those of them that are in their places already, from an earlier restore that kept the region.
+    pub restored: Vec<String>,
     /// A directory for them, each below its name; by default they go where they came from.
     pub to: Option<PathBuf>,
     /// Keep the region. It is kept as well if not all that it has is restored.
@@ -88,6 +90,8 @@ pub fn restore(
     let mut done = Restored::default();
     let chosen = choose(&manifest, &options.names)?;
     let release = !options.keep && is_all(&fs, &chosen, &mut done.notes)?;
+    let chosen: Vec<_> =
+        chosen.into_iter().filter(|s| !options.restored.contains(&s.name)).collect();
     // What joined the spans for a mount that is over; a mount that is not shows next.
     let _ = part(region);
     if region.in_use() {
