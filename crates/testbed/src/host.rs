@@ -8,7 +8,7 @@ use anyhow::{Result, bail};
 use crate::run::run;
 
 /// A file that must exist, looked for in these places, and the Debian package that brings it.
-const NEEDS: [(&str, &str); 12] = [
+const NEEDS: [(&str, &str); 14] = [
     ("qemu-system-x86_64", "qemu-system-x86"),
     ("OVMF_CODE_4M.fd", "ovmf"),
     ("mke2fs", "e2fsprogs"),
@@ -22,6 +22,9 @@ const NEEDS: [(&str, &str); 12] = [
     ("kexec", "kexec-tools"),
     ("gdb", "gdb"),
     ("grub-script-check", "grub-common"),
+    // Those of the package's.
+    ("lintian", "lintian"),
+    ("lexgrog", "man-db"),
 ];
 
 const PLACES: [&str; 5] = ["/usr/bin", "/usr/sbin", "/bin", "/sbin", OVMF_DIR];

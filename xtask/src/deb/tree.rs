@@ -14,28 +14,40 @@ use flate2::{Compression, GzBuilder};
 use super::succeed;
 use crate::man;
 
-/// From the source tree into the package.
-const FILES: [(&str, &str, u32); 8] = [
-    ("crates/config/pkram.toml", "etc/pkram/pkram.toml", 0o644),
-    ("crates/pkramd/units/pkramd.service", "usr/lib/systemd/system/pkramd.service", 0o644),
+/// Files of one folder, by their folder in the source tree: their name there, their place in the
+/// package.
+type Folder = (&'static str, &'static [(&'static str, &'static str)]);
+
+/// Everything that goes into the package as it is.
+const FOLDERS: [Folder; 5] = [
+    ("crates/config", &[("pkram.toml", "etc/pkram/pkram.toml")]),
     (
-        "crates/pkramd/units/pkram-arrive.service",
-        "usr/lib/systemd/system/pkram-arrive.service",
-        0o644,
+        "crates/pkramd/units",
+        &[
+            ("pkramd.service", "usr/lib/systemd/system/pkramd.service"),
+            ("pkram-arrive.service", "usr/lib/systemd/system/pkram-arrive.service"),
+            ("pkram-shutdown.service", "usr/lib/systemd/system/pkram-shutdown.service"),
+            ("pkram-source@.service", "usr/lib/systemd/system/pkram-source@.service"),
+            ("pkram.catalog", "usr/lib/systemd/catalog/pkram.catalog"),
+            ("system-generator", "usr/lib/systemd/system-generators/pkram"),
+            ("system-shutdown", "usr/lib/systemd/system-shutdown/pkram"),
+        ],
     ),
     (
-        "crates/pkramd/units/pkram-shutdown.service",
-        "usr/lib/systemd/system/pkram-shutdown.service",
-        0o644,
+        "packaging/initramfs-tools",
+        &[
+            ("hook", "usr/share/initramfs-tools/hooks/pkram"),
+            ("premount", "usr/share/initramfs-tools/scripts/init-premount/pkram"),
+        ],
     ),
     (
-        "crates/pkramd/units/pkram-source@.service",
-        "usr/lib/systemd/system/pkram-source@.service",
-        0o644,
+        "packaging/dracut",
+        &[
+            ("module-setup.sh", "usr/lib/dracut/modules.d/95pkram/module-setup.sh"),
+            ("pkram-arrive.sh", "usr/lib/dracut/modules.d/95pkram/pkram-arrive.sh"),
+        ],
     ),
-    ("crates/pkramd/units/system-generator", "usr/lib/systemd/system-generators/pkram", 0o755),
-    ("crates/pkramd/units/system-shutdown", "usr/lib/systemd/system-shutdown/pkram", 0o755),
-    ("packaging/debian/lintian-overrides", "usr/share/lintian/overrides/pkram", 0o644),
+    ("packaging/debian", &[("lintian-overrides", "usr/share/lintian/overrides/pkram")]),
 ];
 
 /// What is written about it, and whether it is compressed.
@@ -77,8 +89,16 @@ impl Tree {
         Ok(())
     }
 
+    /// Scripts can be executed, and nothing else.
     pub(super) fn units_and_hooks(&self, root: &Path) -> Result<()> {
-        FILES.iter().try_for_each(|(from, to, mode)| self.put(to, &read(root, from)?, *mode))
+        for (folder, files) in FOLDERS {
+            for (name, to) in files {
+                let text = read(root, &format!("{folder}/{name}"))?;
+                let mode = if text.starts_with(b"#!") { 0o755 } else { 0o644 };
+                self.put(to, &text, mode)?;
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn documents(&self, root: &Path) -> Result<()> {
