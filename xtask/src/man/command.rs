@@ -17,26 +17,37 @@ const STATUS: &str = "
 | `2` | The command line could not be understood. |
 ";
 
-/// The page of a whole program.
+/// The page of a whole program, whose verbs have pages of their own.
 pub(super) fn program(command: &Command, text: &str) -> Page {
-    let mut parts = Roff::new();
-    parts.control("SH", ["COMMANDS"]);
+    let mut list = Roff::new();
+    list.control("SH", ["COMMANDS"]);
     for verb in verbs(command) {
-        let name = verb.get_name();
-        let about = markdown::inlines(&sentence(&about(verb)));
-        if command.get_name() == "pkram" {
-            parts.control("TP", []).text([bold(format!("pkram-{name}")), roman("(8)")]);
-        } else {
-            parts.control("TP", []).text([bold(usage(verb, &format!("pkramd {name}")))]);
-        }
-        parts.text(about);
+        let name = format!("{}-{}", command.get_name(), verb.get_name());
+        list.control("TP", []).text([bold(name), roman("(8)")]);
+        list.text(markdown::inlines(&sentence(&about(verb))));
     }
-    page(command.get_name(), command, &parts.to_roff(), text)
+    page(command.get_name(), command, &list.to_roff(), text)
 }
 
-/// The page of one verb.
-pub(super) fn verb(command: &Command, text: &str) -> Page {
-    page(&format!("pkram-{}", command.get_name()), command, "", text)
+/// The page of one verb, or of a program, with all that its own verbs do.
+pub(super) fn whole(command: &Command, text: &str) -> Page {
+    let mut parts = String::new();
+    for (i, verb) in verbs(command).enumerate() {
+        let mut part = Roff::new();
+        if i == 0 {
+            part.control("SH", ["COMMANDS"]);
+        }
+        part.control("TP", []).text([bold(usage(verb, verb.get_bin_name().unwrap_or_default()))]);
+        part.text(markdown::inlines(&sentence(&about(verb))));
+        // What all of them have stands above.
+        let own = verb.clone().mut_args(|arg| {
+            let everywhere = arg.is_global_set() || arg.get_id() == "help";
+            if everywhere { arg.hide(true) } else { arg }
+        });
+        let options = options(&own).replace(".SH OPTIONS\n", "");
+        parts += &format!("{}.RS\n{options}.RE\n", part.to_roff());
+    }
+    page(command.get_display_name().unwrap_or(command.get_name()), command, &parts, text)
 }
 
 /// Those that are for people.
@@ -56,16 +67,13 @@ fn page(name: &str, command: &Command, parts: &str, text: &str) -> Page {
         }
         body.text(markdown::inlines(&sentence(paragraph)));
     }
-    let mut options = Vec::new();
-    // Writing to memory does not fail.
-    let _ = Man::new(command.clone()).render_options_section(&mut options);
-    let options = String::from_utf8_lossy(&options);
+    let options = options(command);
     let status = if text.contains("# EXIT STATUS") { "" } else { STATUS };
     // Text before the first heading goes on with the description.
     let (more, sections) = text.split_at(heading(text));
     let more = markdown::to_roff(more);
     let [sections, status] = [sections, status].map(markdown::to_roff);
-    let body = [&body.to_roff(), &more, &in_bold(&options), parts, &status, &sections].concat();
+    let body = [&body.to_roff(), &more, &options, parts, &status, &sections].concat();
     Page::new(name, 8, &short(&about(command)), &body)
 }
 
@@ -94,6 +102,13 @@ fn short(about: &str) -> String {
     let start = about[..end.unwrap_or(about.len())].trim_end_matches('.').replace('`', "");
     let mut chars = start.chars();
     chars.next().map_or_else(String::new, |first| first.to_lowercase().chain(chars).collect())
+}
+
+fn options(command: &Command) -> String {
+    let mut options = Vec::new();
+    // Writing to memory does not fail.
+    let _ = Man::new(command.clone()).render_options_section(&mut options);
+    in_bold(&String::from_utf8_lossy(&options))
 }
 
 /// What help texts have in backticks is bold on a page.

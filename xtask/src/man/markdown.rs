@@ -117,12 +117,12 @@ impl Writer {
     fn row(&mut self) {
         let mut cells = std::mem::take(&mut self.cells).into_iter();
         self.page.control("TP", []).text(cells.next().unwrap_or_default());
-        let mut text = ended(cells.next().unwrap_or_default());
+        let mut text = ended(capital(cells.next().unwrap_or_default()));
         for (cell, column) in cells.zip(self.columns.iter().skip(2)) {
             if !cell.is_empty() {
                 let column = plain(column);
-                let capital = column[..1].to_uppercase();
-                text.push(roman(format!(" {capital}{}: ", &column[1..])));
+                let first = column[..1].to_uppercase();
+                text.push(roman(format!(" {first}{}: ", &column[1..])));
                 text.extend(ended(cell));
             }
         }
@@ -130,12 +130,16 @@ impl Writer {
     }
 }
 
-/// A cell as sentences.
-fn ended(mut cell: Vec<Inline>) -> Vec<Inline> {
+fn capital(mut cell: Vec<Inline>) -> Vec<Inline> {
     if let Some(Inline::Roman(first)) = cell.first_mut() {
         let mut chars = first.chars();
         *first = chars.next().into_iter().flat_map(char::to_uppercase).chain(chars).collect();
     }
+    cell
+}
+
+/// A cell as sentences.
+fn ended(mut cell: Vec<Inline>) -> Vec<Inline> {
     if !plain(&cell).ends_with(['.', '?', '!']) {
         cell.push(roman("."));
     }
@@ -157,10 +161,10 @@ mod tests {
     #[test]
     fn a_text_becomes_a_page() {
         let text = "# Files\n\nSee `a-b`\nand *c*.\n\n| key | value | default |\n|---|---|---|\n\
-                    | `x` | a thing | `1` |\n| `y` | another | |\n\n    .code\n    \\n\n\n- one\n";
+                    | `x` | a thing | `1` |\n| `y` | another | none |\n\n    .code\n    \\n\n\n- one\n";
         let page = ".SH FILES\n.PP\nSee \\fBa\\-b\\fR and \\fIc\\fR.\n\
                     .TP\n\\fBx\\fR\nA thing. Default: \\fB1\\fR.\n\
-                    .TP\n\\fBy\\fR\nAnother.\n\
+                    .TP\n\\fBy\\fR\nAnother. Default: none.\n\
                     .PP\n.RS 4\n.EX\n\\&.code\n\\\\n\n.EE\n.RE\n.IP \\(bu 2\none\n";
         assert_eq!(to_roff(text), page);
     }

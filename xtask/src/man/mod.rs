@@ -54,12 +54,10 @@ impl Page {
     /// end with a section SEE ALSO, which then goes on with pkram's own pages.
     fn new(name: &str, section: u8, about: &str, body: &str) -> Self {
         let mut head = Roff::new();
-        let date = "";
         let (title, number) = (name.to_uppercase(), section.to_string());
         let source = format!("pkram {}", env!("CARGO_PKG_VERSION"));
-        head.control("TH", [title.as_str(), &number, date, &source]);
+        head.control("TH", [title.as_str(), &number, "", &source]);
         head.control("SH", ["NAME"]).text([roman(format!("{name} - {about}"))]);
-        // What comes before the first heading belongs to the description, whose heading it has.
         let roff = [head.render(), plain(body), see_also(name, section, body)].concat();
         Self { name: name.to_owned(), section, roff }
     }
@@ -90,15 +88,16 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 /// All pages.
 pub(crate) fn pages() -> Result<Vec<Page>> {
     let root = testbed::workspace()?;
-    let mut pkram = pkram_cli::args::Cli::command();
+    let [mut pkram, mut pkramd] = [pkram_cli::args::Cli::command(), pkramd::args::Cli::command()];
     pkram.build();
+    pkramd.build();
     let mut pages = vec![
         command::program(&pkram, &own_text(&root, "pkram.8")?),
-        command::program(&pkramd::args::Cli::command(), &own_text(&root, "pkramd.8")?),
+        command::whole(&pkramd, &own_text(&root, "pkramd.8")?),
     ];
     for verb in command::verbs(&pkram) {
         let text = own_text(&root, &format!("pkram-{}.8", verb.get_name()))?;
-        pages.push(command::verb(verb, &text));
+        pages.push(command::whole(verb, &text));
     }
     for (name, section, about, file) in TEXTS {
         let path = root.join(file);
@@ -116,5 +115,70 @@ fn own_text(root: &Path, page: &str) -> Result<String> {
         Ok(text) => Ok(text),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
         Err(error) => Err(error).with_context(|| path.display().to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+    use std::process::Command;
+
+    #[test]
+    fn each_text_belongs_to_a_page() {
+        let pages: BTreeSet<_> = pages().unwrap().iter().map(Page::file).collect();
+        for entry in fs::read_dir(testbed::workspace().unwrap().join("docs/man")).unwrap() {
+            let name = entry.unwrap().file_name().into_string().unwrap();
+            let page = name.strip_suffix(".md").unwrap_or(&name);
+            assert!(pages.contains(page), "{name} belongs to none of {pages:?}");
+        }
+    }
+
+    #[test]
+    fn pages_refer_to_pages_that_are_there() {
+        let pages = pages().unwrap();
+        let files: BTreeSet<_> = pages.iter().map(Page::file).collect();
+        for page in &pages {
+            for word in page.text().replace("\\fB", " ").replace("\\fR(", "(").split_whitespace() {
+                let word = word.replace('\\', "");
+                if let Some((name, rest)) = word.split_once('(')
+                    && name.starts_with("pkram")
+                    && let Some((section, _)) = rest.split_once(')')
+                {
+                    assert!(
+                        files.contains(&format!("{name}.{section}")),
+                        "{}: {word}",
+                        page.file()
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn man_formats_all_pages_and_whatis_finds_them() {
+        let folder = tempfile::tempdir().unwrap();
+        for page in pages().unwrap() {
+            let path = folder.path().join(page.file());
+            fs::write(&path, page.text()).unwrap();
+            // As lintian calls it.
+            let man = Command::new("man")
+                .args(["--warnings", "-E", "UTF-8", "-l", "-Tutf8", "-Z"])
+                .arg(&path)
+                .env("LC_ALL", "C.UTF-8")
+                .env("MANROFFSEQ", "")
+                .env("MANWIDTH", "80")
+                .output();
+            let Ok(man) = man else {
+                assert!(std::env::var_os("PKRAM_TEST_REQUIRE").is_none(), "man-db is missing");
+                return eprintln!("skipped: man-db is missing");
+            };
+            let warned = String::from_utf8_lossy(&man.stderr);
+            assert!(man.status.success() && warned.is_empty(), "{}: {warned}", page.file());
+            assert!(page.text().contains(".SH EXAMPLES\n") || page.section == 7, "{}", page.file());
+            let found = Command::new("lexgrog").arg(&path).output().unwrap();
+            let found = String::from_utf8(found.stdout).unwrap();
+            assert!(found.contains(&format!("\"{} - ", page.name)), "{}: {found}", page.file());
+        }
     }
 }
