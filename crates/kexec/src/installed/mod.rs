@@ -2,8 +2,8 @@
 //!
 //! | what boots this machine | image and initrd | command line |
 //! |---|---|---|
-//! | systemd-boot, or another loader without a GRUB configuration here | the default [boot loader entry](entries) | the entry's |
-//! | else, by Debian's links | `/vmlinuz`, or `/boot/vmlinuz` | that of [GRUB's default entry](grub), if it boots this kernel; else the running kernel's |
+//! | systemd-boot, or another loader without a GRUB configuration here | the default boot loader entry (`entries`) | the entry's |
+//! | else, by Debian's links | `/vmlinuz`, or `/boot/vmlinuz` | that of GRUB's default entry (`grub`), if it boots this kernel; else the running kernel's |
 //! | else | the running kernel's own file in `/boot` | the same |
 //!
 //! Entries come first only where they decide: a machine that GRUB boots may have stale ones, and one
