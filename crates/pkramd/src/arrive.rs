@@ -8,7 +8,7 @@
 //! What became of each source is written to `/run/pkram/arrival.json`; who needs one asks there
 //! ([`require`]).
 
-use crate::attempt::{Attempt, Expected};
+use crate::attempt::{Attempt, Expected, STATE};
 use crate::control::DIR;
 use crate::generate::{NODES, has_mount_unit};
 use crate::journal::Event;
@@ -149,8 +149,8 @@ pub(crate) fn run(config: &Config, early: bool) -> anyhow::Result<()> {
             expected.add(&source.name);
         }
     }
-    if !early {
-        expected.write().context("note down what is expected from now on")?;
+    if !early && let Err(error) = expected.write() {
+        Event::Note.tell(&format!("{STATE}: {error}; what is required may not be missed later"));
     }
     for (name, came) in &arrivals.sources {
         match came {
