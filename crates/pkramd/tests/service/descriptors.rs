@@ -16,7 +16,7 @@ const KEEPER: &str = r#"
 import fcntl, os, signal, socket
 F_ADD_SEALS, F_GET_SEALS, SHRINK_GROW = 1033, 1034, 2 | 4
 to = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-address = os.environ["NOTIFY_SOCKET"]
+to.connect(os.environ["NOTIFY_SOCKET"])
 names = os.environ.get("LISTEN_FDNAMES", "").split(":")
 if "book" in names:
     book = 3 + names.index("book")
@@ -25,11 +25,11 @@ else:
     book = os.memfd_create("book", os.MFD_ALLOW_SEALING)
     os.write(book, b"forty-two")
     fcntl.fcntl(book, F_ADD_SEALS, SHRINK_GROW)
-    socket.send_fds(to, [b"FDSTORE=1\nFDNAME=book"], [book], 0, address)
+    socket.send_fds(to, [b"FDSTORE=1\nFDNAME=book"], [book])
     said = "made"
 with open("/run/keeper", "w") as out:
     out.write(said)
-to.sendto(b"READY=1", address)
+to.send(b"READY=1")
 signal.pause()
 "#;
 
