@@ -8,7 +8,7 @@ use anyhow::{Result, bail};
 use crate::run::run;
 
 /// A file that must exist, looked for in these places, and the Debian package that brings it.
-const NEEDS: [(&str, &str); 14] = [
+const NEEDS: [(&str, &str); 17] = [
     ("qemu-system-x86_64", "qemu-system-x86"),
     ("OVMF_CODE_4M.fd", "ovmf"),
     ("mke2fs", "e2fsprogs"),
@@ -23,6 +23,9 @@ const NEEDS: [(&str, &str); 14] = [
     ("gdb", "gdb"),
     ("grub-script-check", "grub-common"),
     // Those of the package's.
+    ("systemd-notify", "systemd"),
+    ("objcopy", "binutils"),
+    ("python3", "python3-minimal"),
     ("lintian", "lintian"),
     ("lexgrog", "man-db"),
 ];
