@@ -50,6 +50,7 @@ unsafe fn name<'a>(pointer: *const c_char) -> Result<&'a str, Errno> {
 
 /// # Safety
 /// `pointer` is null or a string; `fd` stays open during the call, if it is open.
+// SAFETY: no other symbol is called so: the prefix is this library's.
 #[unsafe(no_mangle)]
 pub(crate) unsafe extern "C" fn pkram_put(pointer: *const c_char, fd: c_int) -> c_int {
     let put = || {
@@ -68,6 +69,7 @@ pub(crate) unsafe extern "C" fn pkram_put(pointer: *const c_char, fd: c_int) -> 
 
 /// # Safety
 /// `pointer` is null or a string; `fd` is null or may be written to.
+// SAFETY: no other symbol is called so: the prefix is this library's.
 #[unsafe(no_mangle)]
 pub(crate) unsafe extern "C" fn pkram_take(pointer: *const c_char, fd: *mut c_int) -> c_int {
     let take = || {
@@ -87,6 +89,7 @@ pub(crate) unsafe extern "C" fn pkram_take(pointer: *const c_char, fd: *mut c_in
 
 /// # Safety
 /// `pointer` is null or a string; `kept` has room for `count`, or `count` is 0.
+// SAFETY: no other symbol is called so: the prefix is this library's.
 #[unsafe(no_mangle)]
 pub(crate) unsafe extern "C" fn pkram_take_all(
     pointer: *const c_char,
@@ -123,6 +126,7 @@ pub(crate) unsafe extern "C" fn pkram_take_all(
 
 /// # Safety
 /// `pointer` is null or a string.
+// SAFETY: no other symbol is called so: the prefix is this library's.
 #[unsafe(no_mangle)]
 pub(crate) unsafe extern "C" fn pkram_remove(pointer: *const c_char) -> c_int {
     // SAFETY: the caller's promise is the same.
@@ -130,6 +134,7 @@ pub(crate) unsafe extern "C" fn pkram_remove(pointer: *const c_char) -> c_int {
     done(name.and_then(|name| with(|client| client.remove(name))))
 }
 
+// SAFETY: no other symbol is called so: the prefix is this library's.
 #[unsafe(no_mangle)]
 pub(crate) extern "C" fn pkram_error() -> *const c_char {
     // It stays where it is until this thread's next call that fails.
@@ -138,6 +143,7 @@ pub(crate) extern "C" fn pkram_error() -> *const c_char {
 
 /// # Safety
 /// `path` is null or a string.
+// SAFETY: no other symbol is called so: the prefix is this library's.
 #[unsafe(no_mangle)]
 pub(crate) unsafe extern "C" fn pkram_use_socket(path: *const c_char) -> c_int {
     let path = match path.is_null() {

@@ -227,7 +227,7 @@ fn path() -> PathBuf {
 }
 
 /// Whether a node is one of a source: the source by itself, or a match of its glob.
-fn is_of(source: &Source, node: &str) -> bool {
+pub(crate) fn is_of(source: &Source, node: &str) -> bool {
     match &source.what {
         What::Glob(_) | What::Unit(_) => {
             let rest = node.strip_prefix(&source.name);

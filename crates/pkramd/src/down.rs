@@ -70,7 +70,8 @@ fn take_back() {
 /// The last place where anybody reads when the journal is gone.
 fn kmsg(text: &str) {
     if let Ok(mut log) = File::options().write(true).open("/dev/kmsg") {
-        let _ = write!(log, "<3>pkram: {text}");
+        // Each write is a record of its own.
+        let _ = log.write_all(format!("<3>pkram: {text}").as_bytes());
     }
 }
 

@@ -5,7 +5,7 @@
 //! any start                   systemd's fd store of pkramd ─► Store      (it held them meanwhile)
 //! ```
 
-use crate::arrive::{Arrivals, Came};
+use crate::arrive::{Arrivals, Came, is_of};
 use crate::control::DIR;
 use crate::journal::Event;
 use anyhow::Context as _;
@@ -38,7 +38,7 @@ pub(crate) fn take_in(config: &Config) -> (Store, Option<Pid1>) {
     }
     let mark = Path::new(DIR).join(TAKEN);
     if !mark.exists() {
-        if let Err(error) = arrive(&mut store) {
+        if let Err(error) = arrive(config, &mut store) {
             told(&format!("{error:#}"));
         }
         if let Some(pid1) = &mut pid1 {
@@ -50,11 +50,17 @@ pub(crate) fn take_in(config: &Config) -> (Store, Option<Pid1>) {
 }
 
 /// Takes in what the regions here have of it, and releases those that nobody needs any more.
-fn arrive(store: &mut Store) -> anyhow::Result<()> {
+fn arrive(config: &Config, store: &mut Store) -> anyhow::Result<()> {
     let arrivals = Arrivals::read().unwrap_or_default();
+    let copied =
+        |node: &str| {
+            config.sources.iter().filter(|source| is_of(source, node)).any(|source| {
+                matches!(arrivals.sources.get(&source.name), Some(Came::Copied { .. }))
+            })
+        };
     for region in discover()?.regions {
         let uuid = region.uuid;
-        match arrive_from(&region, store, &arrivals) {
+        match arrive_from(&region, store, &copied) {
             Ok(false) => {}
             Ok(true) => {
                 if let Err(error) = give_back(&region) {
@@ -69,8 +75,13 @@ fn arrive(store: &mut Store) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Takes in what one region has. Returns whether all of it is somewhere else now.
-fn arrive_from(region: &Region, store: &mut Store, arrivals: &Arrivals) -> anyhow::Result<bool> {
+/// Takes in what one region has. Returns whether all of it is somewhere else now; of nodes that are
+/// not the store's `copied` says it.
+fn arrive_from(
+    region: &Region,
+    store: &mut Store,
+    copied: &dyn Fn(&str) -> bool,
+) -> anyhow::Result<bool> {
     if !region.missing.is_empty() {
         return Ok(false);
     }
@@ -103,12 +114,8 @@ fn arrive_from(region: &Region, store: &mut Store, arrivals: &Arrivals) -> anyho
         let count = arrived.iter().filter(|entry| entry.owner == *owner).count();
         Event::Arrived.tell(&format!("{count} descriptors of {owner} have arrived"));
     }
-    let copied = |node: &str| {
-        let came = arrivals.sources.iter().find(|(name, _)| node == name.as_str());
-        matches!(came, Some((_, Came::Copied { .. })))
-    };
-    let rest = nodes.iter().filter(|node| owner_of(node).is_none());
-    Ok(whole && arrived.iter().all(|e| e.region_file.is_none()) && rest.clone().all(|n| copied(n)))
+    let mut rest = nodes.iter().filter(|node| owner_of(node).is_none());
+    Ok(whole && arrived.iter().all(|e| e.region_file.is_none()) && rest.all(|n| copied(n)))
 }
 
 fn lost(owner: &Owner, error: &dyn std::fmt::Display) {
