@@ -1,6 +1,7 @@
 //! The nodes of all regions here, and whose they are.
 
 use crate::journal::Event;
+use crate::sources::is_from;
 use anyhow::{Context as _, bail};
 use config::{Source, What};
 use pkram::manifest::{self, Manifest, Origin};
@@ -25,14 +26,7 @@ impl Found {
             Origin::Sysv(segment) if source.what == What::SysvKey(segment.key) => return Ok(()),
             other => bail!("it was {other}, and pkram.toml has {}", source.what),
         };
-        let agrees = match &source.what {
-            What::Path(path) => path == from,
-            What::Glob(_) => source.match_name(from).is_some_and(|name| name == self.node.name),
-            // systemd makes them nowhere else.
-            What::Unit(_) => from.starts_with("/run") && from.components().count() > 2,
-            What::SysvKey(_) => false,
-        };
-        if !agrees {
+        if !is_from(source, &self.node.name, from) {
             bail!("it was saved from {}, and pkram.toml has {}", from.display(), source.what);
         }
         Ok(())
