@@ -56,6 +56,11 @@ impl Connection {
         PollFd::new(&self.socket, flags)
     }
 
+    /// How much longer it may leave its answer; `None` where it leaves none.
+    pub(super) fn patience(&self) -> Option<Duration> {
+        self.stuck.map(|since| PATIENCE.saturating_sub(since.elapsed()))
+    }
+
     /// Sends what the client takes; returns whether that was all.
     pub(super) fn flush(&mut self) -> io::Result<bool> {
         while let Some(Outgoing { bytes, descriptors }) = self.outgoing.front() {

@@ -115,6 +115,12 @@ impl Server {
         sockets.chain(self.connections.iter().map(Connection::awaited))
     }
 
+    /// How long to wait at most: a client that leaves its answer is given up then.
+    #[must_use]
+    pub fn patience(&self) -> Option<Duration> {
+        self.connections.iter().filter_map(Connection::patience).min()
+    }
+
     /// Waits until there is something to do, or the time is over.
     ///
     /// # Errors

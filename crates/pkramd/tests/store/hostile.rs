@@ -2,7 +2,7 @@
 
 use crate::common::{LONG, Running, Systemd, content, memfd, refusal, rule, start};
 use fdstore::packet::{Credentials, send, send_to};
-use pkramd::store::Store;
+use pkramd::store::{Server, Store};
 use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
@@ -101,6 +101,28 @@ fn who_does_not_read_waits_alone() {
     assert_eq!(client.list().unwrap().len(), 600);
     drop(lazy);
     assert_eq!(client.take_all(None).unwrap().len(), 600);
+}
+
+#[test]
+fn who_never_reads_is_given_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = dir.path().join("store.sock");
+    let mut server = Server::bind(&dir.path().join("notify"), &at, None).unwrap();
+    let mut store = Store::new(vec![rule(1 << 20, 10)]);
+    let lazy = socket(SocketType::SEQPACKET);
+    connect(&lazy, &SocketAddrUnix::new(&at).unwrap()).unwrap();
+    assert_eq!(server.patience(), None);
+    while server.patience().is_none() {
+        // Each is answered, until no more answers fit.
+        send(&lazy, b"FDLIST=1", &[]).unwrap();
+        server.turn(&mut store, None);
+    }
+    while let Some(patience) = server.patience() {
+        server.wait(patience).unwrap();
+        server.turn(&mut store, None);
+    }
+    // The two sockets alone.
+    assert_eq!(server.awaited().count(), 2);
 }
 
 /// As this test, started once more as another user.
