@@ -97,7 +97,7 @@ fn arrive(bed: &Testbed, name: &str, mib: u32, beside_mib: u32) -> Result<Vm> {
     let next = bed.kernel(TO)?;
     let image = next.guest_image();
     let argv = ["pkram", "kexec", "--quiet", "--kernel", &image, "--initrd", GUEST_INITRD];
-    let argv = argv.into_iter().chain(["--append", APPEND, "kept=/dev/shm/kept"]);
+    let argv = argv.into_iter().chain(["--append", &APPEND, "kept=/dev/shm/kept"]);
     let hop = vm.kexec_into(argv, LIMIT)?;
     ensure!(hop.to.release == next.release, "arrived in {}", hop.to.release);
     vm.run(["mkdir", "-p", REGION])?;

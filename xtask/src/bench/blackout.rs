@@ -216,7 +216,7 @@ fn pkram(bed: &Testbed, shape: Shape, next: &Kernel) -> Result<Kept> {
     let image = next.guest_image();
     let source = format!("kept={}", shape.dir);
     let load = ["pkram", "kexec", "--load-only", "--kernel", &image, "--initrd", GUEST_INITRD];
-    let load = load.into_iter().chain(["--append", APPEND, &source]);
+    let load = load.into_iter().chain(["--append", &APPEND, &source]);
     let load = seconds(|| vm.program(load).limit(LIMIT).run())?.0;
     let hop = vm.kexec_into(["pkram", "exec"], LIMIT)?;
     ensure!(hop.to.release == next.release, "arrived in {}", hop.to.release);

@@ -121,7 +121,7 @@ impl<'a> Journey<'a> {
     fn kexec_command(&self, sources: &[&str]) -> Vec<String> {
         let image = self.to.guest_image();
         let kernel = ["pkram", "kexec", "--kernel", &image, "--initrd", GUEST_INITRD];
-        let words = kernel.into_iter().chain(["--append", APPEND]).chain(sources.iter().copied());
+        let words = kernel.into_iter().chain(["--append", &APPEND]).chain(sources.iter().copied());
         words.map(str::to_owned).collect()
     }
 

@@ -90,7 +90,7 @@ impl<'a> Soak<'a> {
         let next = self.bed.kernel(KERNELS[turn])?;
         let (image, source) = (next.guest_image(), format!("{name}=/dev/shm/{name}"));
         let argv = ["pkram", "kexec", "--quiet", "--kernel", &image, "--initrd", GUEST_INITRD];
-        let argv = argv.into_iter().chain(["--append", APPEND, &source]);
+        let argv = argv.into_iter().chain(["--append", &APPEND, &source]);
         let hop = self.vm.kexec_into(argv, LIMIT)?;
         ensure!(hop.to.release == next.release, "arrived in {}", hop.to.release);
         Ok(())

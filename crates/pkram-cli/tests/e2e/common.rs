@@ -17,7 +17,7 @@ pub(crate) const REGION: &str = "/mnt/region";
 pub(crate) fn pkram(verb: &str, next: &Kernel, more: &[&str]) -> Vec<String> {
     let image = next.guest_image();
     let words = ["pkram", verb, "--json", "--kernel", &image, "--initrd", GUEST_INITRD];
-    let words = words.into_iter().chain(["--append", APPEND]).chain(more.iter().copied());
+    let words = words.into_iter().chain(["--append", &APPEND]).chain(more.iter().copied());
     words.map(str::to_owned).collect()
 }
 

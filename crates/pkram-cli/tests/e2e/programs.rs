@@ -12,7 +12,7 @@ fn a_program_finds_its_cache_warm() -> Result<()> {
     let next = bed.kernel("6.12")?;
     let mut vm = bed.vm("warm", bed.kernel("6.1")?).boot()?;
     ensure!(vm.run(["warm_cache"])? == "0 of 100000 were there\n", "warm from the start");
-    let jump = ["warm_cache", &next.guest_image(), GUEST_INITRD, APPEND];
+    let jump = ["warm_cache", &next.guest_image(), GUEST_INITRD, &APPEND];
     let hop = vm.kexec_into(jump, HOP)?;
     ensure!(hop.to.release == next.release, "arrived in {}", hop.to.release);
     // Loading destroys nothing.

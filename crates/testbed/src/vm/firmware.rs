@@ -14,7 +14,8 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use super::machine::{APPEND, Machine, read_only};
+use super::append::APPEND;
+use super::machine::{Machine, read_only};
 use crate::host::OVMF_DIR;
 
 /// What a machine boots through.

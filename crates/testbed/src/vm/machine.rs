@@ -14,17 +14,6 @@ use crate::artifacts::Kernel;
 use crate::debian::{DEBIAN_ROOT, Root};
 use crate::testbed::Testbed;
 
-/// The kernel command line of every machine. Stock, but quick to boot under TCG and sure to end
-/// on a panic. Pass it on at a kexec.
-///
-/// `earlyprintk`: what the next kernel's decompressor complains of is on the console.
-/// `norandmaps`: TCG keeps translated code by its virtual address, in one list for each page of
-/// memory. Programs that start at new addresses each time make that list grow by thousands, and
-/// each byte written over that page later walks it (QEMU: accel/tcg/translate-all.c,
-/// `tb_invalidate_phys_page_range__locked`): a kernel unpacking itself there takes minutes.
-pub const APPEND: &str = "earlyprintk=serial,ttyS0,115200 console=ttyS0 panic=-1 mitigations=off \
-                          tsc=reliable no_timer_check norandmaps";
-
 /// Where guests find the initramfs for the next kernel.
 pub const GUEST_INITRD: &str = "/boot/initrd.img";
 

@@ -7,6 +7,7 @@
 //! ```
 
 mod agent;
+mod append;
 mod disks;
 mod files;
 mod firmware;
@@ -28,11 +29,12 @@ use self::agent::{Agent, Silence};
 use self::qemu::Qemu;
 use self::qmp::Qmp;
 
+pub use self::append::APPEND;
 pub(crate) use self::disks::Disks;
 pub(crate) use self::firmware::Firmware;
 pub use self::kexec::Hop;
 pub(crate) use self::machine::Machine;
-pub use self::machine::{APPEND, Builder, GUEST_INITRD};
+pub use self::machine::{Builder, GUEST_INITRD};
 pub use self::program::{Output, Program};
 
 /// The agent itself answers at once; a slow machine gets this much.
