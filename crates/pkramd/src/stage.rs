@@ -14,7 +14,7 @@ use pkram::nodes::Save;
 use pkram::progress::Silent;
 use pkram::region::{Region, discover, find_mounted};
 use pkram::save::{CmdlineChoice, NextKernel, NextOptions, Options, Prepared, load_file, prepare};
-use pkram::source::{SourceSpec, What, add_each};
+use pkram::source::{Added, SourceSpec, What, add_each};
 use pkramd::store::Store;
 use rustix::time::{ClockId, clock_gettime};
 use std::os::unix::fs::MetadataExt as _;
@@ -37,7 +37,7 @@ impl Staged {
         let (specs, carried) = present(config)?;
         keep_memory_mounted()?;
         let mut save = Save::new();
-        let outcomes = add_each(&mut save, &specs)?;
+        let Added { outcomes, found } = add_each(&mut save, &specs, &store.files())?;
         for (spec, outcome) in specs.iter().zip(&outcomes) {
             if let Err(error) = outcome {
                 Event::SourceLeftOut.tell_of(&spec.name, &format!("is not kept: {error}"));
@@ -48,7 +48,7 @@ impl Staged {
             let text = format!("{owner} has {size} bytes and may have {limit}; they are kept");
             Event::Handover.tell(&text);
         }
-        for error in store.save_into(&mut save) {
+        for error in store.save_into(&mut save, found) {
             Event::Handover.tell(&error.to_string());
         }
         if save.is_empty() {

@@ -14,6 +14,7 @@ use crate::progress::Progress;
 use crate::save::{NoKernel, Options, Prepared, prepare};
 use crate::source::{self, SourceSpec};
 use serde::Serialize;
+use std::collections::BTreeSet;
 
 /// What was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -84,9 +85,9 @@ impl Preflight {
             ),
         }
         let mut save = crate::nodes::Save::new();
-        match source::add_each(&mut save, specs) {
+        match source::add_each(&mut save, specs, &BTreeSet::new()) {
             Err(error) => findings.push(Finding::no("sources", error.to_string())),
-            Ok(each) => findings.extend(specs.iter().zip(each).map(|(spec, added)| {
+            Ok(added) => findings.extend(specs.iter().zip(added.outcomes).map(|(spec, added)| {
                 let about = format!("source {}", spec.name);
                 match added {
                     Ok(()) => Finding::yes(about, format!("{} can be kept", spec.what)),

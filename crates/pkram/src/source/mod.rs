@@ -8,16 +8,19 @@
 //! | a SysV segment | a directory with the file `segment` |
 
 mod error;
+mod file_id;
 mod memfd;
 mod spec;
 mod sysv;
 mod tree;
 
 pub use error::SourceError;
+pub use file_id::FileId;
 pub use spec::{SourceSpec, SpecError, What, check_names, escape_path};
 pub(crate) use sysv::SEGMENT;
 
-use crate::nodes::Save;
+use crate::nodes::{Entry, Save};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// Whether a file or directory can be a source, by itself; nothing inside of it is looked at.
@@ -33,23 +36,83 @@ pub fn look(path: &Path) -> Result<(), SourceError> {
 /// # Errors
 /// A source that cannot be kept, and why; two with one name.
 pub fn add(save: &mut Save, specs: &[SourceSpec]) -> Result<(), SourceError> {
-    add_each(save, specs)?.into_iter().collect()
+    add_each(save, specs, &BTreeSet::new())?.outcomes.into_iter().collect()
 }
 
-/// Adds those sources that can be kept, and says of each whether it was.
+/// What became of sources.
+#[derive(Debug)]
+pub struct Added {
+    /// Of each one, in their order: whether it was added.
+    pub outcomes: Vec<Result<(), SourceError>>,
+    /// Those of the files asked for that are in one of their trees.
+    pub found: BTreeMap<FileId, Entry>,
+}
+
+/// Adds those sources that can be kept. Says where in the save the files of `wanted` are: no file can
+/// be in it twice.
 ///
 /// # Errors
 /// Two with one name.
 pub fn add_each(
     save: &mut Save,
     specs: &[SourceSpec],
-) -> Result<Vec<Result<(), SourceError>>, SpecError> {
+    wanted: &BTreeSet<FileId>,
+) -> Result<Added, SpecError> {
     check_names(specs)?;
-    let mut trees = tree::Trees::default();
+    // A file may be a source by itself and in the tree of another.
+    let single = specs.iter().filter_map(|spec| tree::single_file(&spec.what));
+    let wanted_or_single = wanted.iter().copied().chain(single).collect();
+    let mut trees = tree::Trees::new(&wanted_or_single);
     let mut add = |SourceSpec { name, what, in_place }: &SourceSpec| match what {
         What::Path(path) => trees.add(save, name, path, *in_place),
         What::Memfd { pid, fd } => memfd::add(save, name, *pid, *fd, *in_place),
         What::Sysv { id } => sysv::add(save, name, *id, *in_place),
     };
-    Ok(specs.iter().map(&mut add).collect())
+    let outcomes = specs.iter().map(&mut add).collect();
+    Ok(Added { outcomes, found: trees.places_of(wanted) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    fn spec(name: &str, path: &Path) -> SourceSpec {
+        SourceSpec::parse(&format!("{name}={}", path.display())).unwrap()
+    }
+
+    #[test]
+    fn a_file_is_in_a_save_once_whoever_names_it() {
+        let dir = tempfile::tempdir_in("/dev/shm").unwrap();
+        let at = |name: &str| dir.path().join(name);
+        fs::write(at("file"), "content").unwrap();
+        let specs = [spec("one", &at("file")), spec("all", dir.path()), spec("two", &at("file"))];
+        let mut save = Save::new();
+        add(&mut save, &specs).unwrap();
+        assert_eq!(save.files.len(), 1);
+    }
+
+    #[test]
+    fn nothing_is_linked_to_a_source_that_failed() {
+        let dir = tempfile::tempdir_in("/dev/shm").unwrap();
+        let at = |name: &str| dir.path().join(name);
+        fs::create_dir_all(at("bad/below")).unwrap();
+        fs::write(at("bad/a"), "content").unwrap();
+        fs::hard_link(at("bad/a"), at("good")).unwrap();
+        // What is too long for a region's extended attributes.
+        let long = [0; 8192];
+        rustix::fs::setxattr(
+            at("bad/below"),
+            "trusted.long",
+            &long,
+            rustix::fs::XattrFlags::empty(),
+        )
+        .unwrap();
+        let specs =
+            [spec("bad", &at("bad")), spec("good", &at("good")), spec("below", &at("bad/a"))];
+        let mut save = Save::new();
+        let outcomes = add_each(&mut save, &specs, &BTreeSet::new()).unwrap().outcomes;
+        assert!(outcomes[0].is_err() && outcomes[1].is_ok() && outcomes[2].is_ok(), "{outcomes:?}");
+        assert_eq!(save.files.len(), 1);
+    }
 }

@@ -1,6 +1,6 @@
 //! Files and trees on tmpfs and hugetlbfs: every name, attribute and link, but no content.
 
-use super::SourceError;
+use super::{FileId, SourceError, What};
 use crate::attributes::attributes;
 use crate::filesystem::{Kind, describe, kind_of};
 use crate::manifest::Origin;
@@ -10,7 +10,7 @@ use rustix::fs::{
     AtFlags, CWD, Dir, FileType, Mode, OFlags, Statx, StatxFlags, openat, readlinkat, statx,
 };
 use rustix::time::{ClockId, clock_gettime};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::OsStr;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -19,10 +19,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// What was met so far, in all sources.
-#[derive(Debug, Default)]
-pub(super) struct Trees {
-    /// Directories, and what has several names, by device and inode.
-    seen: HashMap<(u64, u64), Seen>,
+#[derive(Debug)]
+pub(super) struct Trees<'w> {
+    /// Directories, what has several names, and what is wanted.
+    seen: HashMap<FileId, Seen>,
+    /// Files of which it is to be known where they are.
+    wanted: &'w BTreeSet<FileId>,
 }
 
 #[derive(Debug)]
@@ -98,9 +100,41 @@ impl Top {
     }
 }
 
-impl Trees {
+/// The file that a source is by itself, if it is one.
+pub(super) fn single_file(what: &What) -> Option<FileId> {
+    let What::Path(path) = what else { return None };
+    let Top { stat, file, .. } = Top::look(path).ok()?;
+    file.then(|| FileId::of(&stat))
+}
+
+impl<'w> Trees<'w> {
+    pub(super) fn new(wanted: &'w BTreeSet<FileId>) -> Self {
+        Self { seen: HashMap::new(), wanted }
+    }
+
+    /// Where those of these files are that are there; of files with one name only wanted ones.
+    pub(super) fn places_of(&self, files: &BTreeSet<FileId>) -> BTreeMap<FileId, Entry> {
+        let place = |id: &FileId| Some((*id, self.seen.get(id)?.entry));
+        files.iter().filter_map(place).collect()
+    }
+
     /// Adds the file or tree at `path` as the node `name`.
     pub(super) fn add(
+        &mut self,
+        save: &mut Save,
+        name: &str,
+        path: &Path,
+        stay: bool,
+    ) -> Result<(), SourceError> {
+        let added = self.add_whole(save, name, path, stay);
+        if added.is_err() {
+            // Nothing of it is in the save.
+            self.seen.retain(|_, seen| seen.source != name);
+        }
+        added
+    }
+
+    fn add_whole(
         &mut self,
         save: &mut Save,
         name: &str,
@@ -185,7 +219,7 @@ impl Trees {
     ) -> Result<Entry, SourceError> {
         let path = folder.join(name);
         let kind = file_type(stat);
-        let key = (device(stat), stat.stx_ino);
+        let key = FileId::of(stat);
         let known = self.seen.get(&key).map(|s| s.entry).filter(|_| kind != FileType::Directory);
         if let Some(entry) = known {
             node.link(dir, name.as_bytes(), entry).map_err(tree_at(&path))?;
@@ -203,7 +237,7 @@ impl Trees {
         let entry = entry.map_err(tree_at(&path))?;
         match kind {
             FileType::Directory => self.remember_dir(stat, &path, entry, source)?,
-            _ if stat.stx_nlink > 1 => {
+            _ if stat.stx_nlink > 1 || self.wanted.contains(&key) => {
                 self.seen.insert(key, Seen { entry, source: source.to_owned() });
             }
             _ => {}
@@ -219,7 +253,7 @@ impl Trees {
         source: &str,
     ) -> Result<(), SourceError> {
         let seen = Seen { entry, source: source.to_owned() };
-        match self.seen.insert((device(stat), stat.stx_ino), seen) {
+        match self.seen.insert(FileId::of(stat), seen) {
             None => Ok(()),
             Some(first) => Err(SourceError::Overlap { path: path.to_owned(), first: first.source }),
         }

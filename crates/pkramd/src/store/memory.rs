@@ -4,6 +4,7 @@
 //! the file's filesystem before it is known to be tmpfs or hugetlbfs; those two alone have seals.
 
 use pkram::filesystem::describe;
+use pkram::source::FileId;
 use rustix::fs::{
     AtFlags, FileType, OFlags, Statx, StatxFlags, fcntl_get_seals, fcntl_getfl, fstat, statx,
 };
@@ -11,14 +12,6 @@ use rustix::io::Errno;
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
-
-/// A file, as long as it is open.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct FileId {
-    /// Major and minor number.
-    device: (u32, u32),
-    inode: u64,
-}
 
 /// What an open file in memory is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,9 +57,7 @@ pub enum MemoryError {
 /// filesystem would be asked for it.
 pub(super) fn identify(descriptor: impl AsFd) -> io::Result<(FileId, OFlags)> {
     let flags = fcntl_getfl(&descriptor)? & (OFlags::ACCMODE | OFlags::APPEND | OFlags::PATH);
-    let stat = cached(&descriptor)?;
-    let device = (stat.stx_dev_major, stat.stx_dev_minor);
-    Ok((FileId { device, inode: stat.stx_ino }, flags))
+    Ok((FileId::of(&cached(&descriptor)?), flags))
 }
 
 /// What the kernel knows without asking the filesystem.

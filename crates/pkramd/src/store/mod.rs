@@ -37,7 +37,7 @@ mod serve;
 
 pub use arrive::{ArriveError, Arrived, node_name, owner_of};
 pub use listen::{ListenError, listen_descriptors};
-pub use memory::{FileId, Memory, MemoryError};
+pub use memory::{Memory, MemoryError};
 pub use peer::{Owner, OwnerError, Peer, PeerError};
 pub use pid1::{Inherited, Pid1, Pid1Error};
 pub use proxy::{Proxy, ProxyError};
@@ -47,6 +47,7 @@ pub use save::SaveStoreError;
 pub use serve::{Event, Server};
 
 use fdstore::Name;
+use pkram::source::FileId;
 use rustix::fs::OFlags;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;

@@ -12,9 +12,10 @@
 //! and however many stored it.
 
 use super::memory::{identify, look};
-use super::{Arrival, Entry, FileId, MemoryError, Owner, Store};
+use super::{Arrival, Entry, MemoryError, Owner, Store};
 use fdstore::packet::send_to;
 use fdstore::{Name, request::Request};
+use pkram::source::FileId;
 use rustix::fs::{MemfdFlags, OFlags, memfd_create};
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, socket_with};

@@ -8,8 +8,9 @@
 
 use super::arrive::{PREFIX, node_name};
 use super::record::Record;
-use super::{Entry, FileId, Owner, Store};
+use super::{Entry, Owner, Store};
 use pkram::nodes::{Entry as Inode, Node, NodeError, Save};
+use pkram::source::FileId;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write as _};
 use std::os::fd::AsFd as _;
@@ -47,21 +48,37 @@ impl Store {
     /// the kexec with that. Its pages are kept as they are at the jump, and what else makes up a
     /// descriptor as it is now. One owner's trouble is not another's: who cannot be saved is
     /// returned, and nothing of theirs is in the save.
+    ///
+    /// `present` says which of the [files](Self::files) are in the save by themselves already: they
+    /// get one more name.
     #[must_use]
-    pub fn save_into(&self, save: &mut Save) -> Vec<SaveStoreError> {
-        let fresh = || self.entries.iter().filter(|e| e.region_file.is_none());
-        let owners: BTreeSet<_> = fresh().map(|e| &e.owner).collect();
-        let mut inodes = BTreeMap::new();
+    pub fn save_into(
+        &self,
+        save: &mut Save,
+        present: BTreeMap<FileId, Inode>,
+    ) -> Vec<SaveStoreError> {
+        let owners: BTreeSet<_> = self.fresh().map(|e| &e.owner).collect();
+        let mut inodes = present;
         let mut errors = Vec::new();
         for owner in owners {
             let before = inodes.clone();
-            let entries = fresh().filter(|e| e.owner == *owner);
+            let entries = self.fresh().filter(|e| e.owner == *owner);
             if let Err(error) = save_owner(save, owner, entries, &mut inodes) {
                 inodes = before;
                 errors.push(error);
             }
         }
         errors
+    }
+
+    /// The files that [`Self::save_into`] adds.
+    #[must_use]
+    pub fn files(&self) -> BTreeSet<FileId> {
+        self.fresh().map(|e| e.file).collect()
+    }
+
+    fn fresh(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.iter().filter(|e| e.region_file.is_none())
     }
 }
 
