@@ -146,7 +146,7 @@ impl Draft {
 
     fn shutdown(&mut self, mut section: Section<'_>) {
         let Self { shutdown, report, .. } = self;
-        let reboots = [("firmware", Reboot::Firmware), ("kexec", Reboot::Kexec)];
+        let reboots = [Reboot::Auto, Reboot::Firmware, Reboot::Kexec].map(|r| (r.name(), r));
         set(&mut shutdown.reboot, section.choose("reboot", &reboots, report));
         set(&mut shutdown.deadline, section.take("deadline", &DURATION, report));
         set(&mut shutdown.reserve_ram, section.take("reserve-ram", &SIZE, report).map(Some));

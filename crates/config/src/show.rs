@@ -3,7 +3,7 @@
 use crate::kind::shown;
 use crate::place::Place;
 use crate::size;
-use crate::values::{Arrival, Cmdline, Config, Handover, Reboot, Source, What, Who};
+use crate::values::{Arrival, Cmdline, Config, Handover, Source, What, Who};
 use std::fmt::{self, Display};
 use std::path::Path;
 
@@ -27,11 +27,7 @@ impl Display for Config {
         }
 
         section.next("shutdown")?;
-        let reboot = match shutdown.reboot {
-            Reboot::Firmware => "firmware",
-            Reboot::Kexec => "kexec",
-        };
-        section.line("reboot", quoted(reboot))?;
+        section.line("reboot", quoted(shutdown.reboot.name()))?;
         section
             .line("deadline", quoted(&humantime::format_duration(shutdown.deadline).to_string()))?;
         match shutdown.reserve_ram {

@@ -70,7 +70,7 @@ pub struct Shutdown {
 impl Default for Shutdown {
     fn default() -> Self {
         Self {
-            reboot: Reboot::Firmware,
+            reboot: Reboot::default(),
             deadline: Duration::from_secs(60),
             reserve_ram: None,
             move_huge: false,
@@ -83,13 +83,29 @@ fn seconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S
 }
 
 /// What `systemctl reboot` does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Reboot {
-    /// A reboot through the firmware, as ever; memory is kept over `systemctl kexec` alone.
+    /// What systemd makes of it: from 254 on a kexec, before that one through the firmware, where
+    /// there is something to keep; without that, as ever.
+    #[default]
+    Auto,
+    /// A reboot through the firmware, as ever; memory is kept over `pkramd kexec` alone.
     Firmware,
     /// The same as `systemctl kexec`.
     Kexec,
+}
+
+impl Reboot {
+    /// As in pkram.toml.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Firmware => "firmware",
+            Self::Kexec => "kexec",
+        }
+    }
 }
 
 /// What to keep.

@@ -210,7 +210,7 @@ fn errors_of_all_files_at_once() {
         errors(root.path()),
         [
             "etc/pkram/pkram.toml:1: x: unknown; known here: kernel, shutdown, source, handover",
-            "etc/pkram/pkram.toml.d/1.toml:2: shutdown.reboot: expected \"firmware\" or \"kexec\", found \"no\"",
+            "etc/pkram/pkram.toml.d/1.toml:2: shutdown.reboot: expected \"auto\" or \"firmware\" or \"kexec\", found \"no\"",
             "run/pkram/pkram.toml.d/2.toml:2: source.b: /x is already kept by source.a (etc/pkram/pkram.toml:3)",
         ]
     );

@@ -61,11 +61,11 @@ fn values_of_another_kind() {
         ),
         (
             "[shutdown]\nreboot='kexce'",
-            "shutdown.reboot: expected \"firmware\" or \"kexec\", found \"kexce\"; did you mean \"kexec\"?",
+            "shutdown.reboot: expected \"auto\" or \"firmware\" or \"kexec\", found \"kexce\"; did you mean \"kexec\"?",
         ),
         (
             "[shutdown]\nreboot=true",
-            "shutdown.reboot: expected \"firmware\" or \"kexec\", found true",
+            "shutdown.reboot: expected \"auto\" or \"firmware\" or \"kexec\", found true",
         ),
         (
             "[shutdown]\ndeadline=60",

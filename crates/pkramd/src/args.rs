@@ -41,11 +41,19 @@ pub enum Part {
         #[arg(required = true, num_args = 1..=3)]
         dirs: Vec<PathBuf>,
     },
+    /// `systemctl kexec`, where reboot = "firmware" keeps that from beginning by itself
+    Kexec,
     /// Make everything ready for the jump (when pkram-shutdown.service stops)
     Stage,
     /// Jump, or return where that is not to be (in system-shutdown/)
     Jump {
         /// How the shutdown ends: kexec, reboot, poweroff, halt
         verb: String,
+    },
+    /// Note for the next boot why memory is not kept (by a jump that failed)
+    #[command(hide = true)]
+    NoteFailure {
+        /// Why
+        why: String,
     },
 }

@@ -12,32 +12,47 @@ pub(crate) const STATE: &str = "/var/lib/pkram";
 const FILE: &str = "attempt.json";
 
 /// One kexec that was prepared.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Attempt {
     /// The region that was made; none where nothing was to be held.
     pub(crate) region: Option<String>,
     /// The nodes that were to come through.
     pub(crate) nodes: Vec<String>,
+    /// Why it failed, if the one that went down could tell.
+    #[serde(default)]
+    pub(crate) failed: Option<String>,
 }
 
 impl Attempt {
     /// Notes it down, for certain; a full disk is no reason to lose what is kept.
     pub(crate) fn begin(region: Option<String>, nodes: Vec<String>) {
-        let text = serde_json::to_vec(&Self { region, nodes }).map_err(io::Error::other);
-        if let Err(error) = text.and_then(|text| write_whole(FILE, &text)) {
+        if let Err(error) = (Self { region, nodes, failed: None }).write() {
             Event::Note.tell(&format!(
                 "{STATE}/{FILE}: {error}; whether memory is missing will not be known"
             ));
         }
     }
 
+    /// Notes that it failed.
+    pub(crate) fn fail(why: &str) -> io::Result<()> {
+        let noted = Self::read().unwrap_or_default();
+        Self { failed: Some(why.to_owned()), ..noted }.write()
+    }
+
     /// What was noted before this boot, if anything was; it is forgotten.
     pub(crate) fn take() -> Option<Self> {
-        let path = Path::new(STATE).join(FILE);
-        let text = fs::read(&path).ok()?;
+        let noted = Self::read();
         // Noted twice it would make memory seem missing that was never sent.
-        let _ = fs::remove_file(&path);
-        serde_json::from_slice(&text).ok()
+        let _ = fs::remove_file(Path::new(STATE).join(FILE));
+        noted
+    }
+
+    fn read() -> Option<Self> {
+        serde_json::from_slice(&fs::read(Path::new(STATE).join(FILE)).ok()?).ok()
+    }
+
+    fn write(&self) -> io::Result<()> {
+        write_whole(FILE, &serde_json::to_vec(self)?)
     }
 }
 

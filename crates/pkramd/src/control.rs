@@ -36,6 +36,10 @@ pub(crate) enum Ask {
     Stage(Verb),
     /// Last look and jump. There is an answer only if that fails.
     Jump(Verb),
+    /// Load what lets `systemctl kexec` begin, whatever the configuration says.
+    Begin,
+    /// Load it, or unload it, as the configuration says.
+    Settle,
 }
 
 /// What is answered.

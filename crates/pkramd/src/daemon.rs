@@ -8,11 +8,13 @@ use anyhow::Context as _;
 use config::{Config, Reboot};
 use kexec::placeholder;
 use pkram::holder::Seat;
+use pkram::region::discover;
 use pkramd::store::{self, Pid1, Proxy, Server, Store};
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use sd_notify::NotifyState;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-use std::io::Read as _;
+use std::fs::{self, File};
+use std::io::{self, Read as _};
 use std::os::fd::AsFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
@@ -49,14 +51,15 @@ pub(crate) fn run(config: Config) -> anyhow::Result<()> {
         Server::bind(Path::new(fdstore::NOTIFY_SOCKET), Path::new(fdstore::STORE_SOCKET), proxy);
     let mut server = server.context("listen for services")?;
     let mut daemon = Daemon { config, stand: Stand::Idle, store, pid1 };
-    daemon.settle();
+    daemon.settle_idle();
     // Without systemd nobody listens.
     let _ = sd_notify::notify(&[NotifyState::Ready]);
     loop {
         let orders = [&listener as &dyn AsFd, &end, &reload];
         let orders = orders.map(|fd| PollFd::from_borrowed_fd(fd.as_fd(), PollFlags::IN));
         let mut ready: Vec<_> = orders.into_iter().chain(server.awaited()).collect();
-        match poll(&mut ready, None) {
+        let patience = server.patience().map(Timespec::try_from).transpose().context("a time")?;
+        match poll(&mut ready, patience.as_ref()) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error).context("poll"),
         }
@@ -85,16 +88,41 @@ pub(crate) fn run(config: Config) -> anyhow::Result<()> {
 }
 
 impl Daemon {
-    /// Loads what lets `systemctl kexec` begin, in the place of what a daemon before this one may
-    /// have left: nobody holds its pages.
-    fn settle(&self) {
-        // What was loaded by hand stays.
-        let Ok(_seat) = Seat::take() else { return };
-        // Where only signed kernels may be loaded it is the next kernel itself, as large as that is.
-        let loaded = placeholder::load().or_else(|_| load_next(&self.config));
-        if let Err(error) = loaded {
+    /// Settles, unless the way down has begun.
+    fn settle_idle(&self) {
+        if matches!(self.stand, Stand::Idle)
+            && let Err(error) = self.settle()
+        {
             Event::NoPlaceholder.tell(&format!("`systemctl kexec` cannot begin: {error:#}"));
         }
+    }
+
+    /// Loads what lets `systemctl kexec` begin, or sees that nothing is loaded, which would make
+    /// systemd turn reboots into it. What a daemon before this one may have left goes: nobody holds
+    /// its pages.
+    fn settle(&self) -> anyhow::Result<()> {
+        let something_to_keep = || {
+            let Config { sources, handovers, .. } = &self.config;
+            let region = || discover().is_ok_and(|found| !found.regions.is_empty());
+            !sources.is_empty() || !handovers.is_empty() || region()
+        };
+        match self.config.shutdown.reboot {
+            Reboot::Kexec => self.begin(),
+            Reboot::Auto if something_to_keep() => self.begin(),
+            Reboot::Auto | Reboot::Firmware => match Seat::take() {
+                Ok(_seat) => unload_ours(),
+                Err(_by_hand) => Ok(()),
+            },
+        }
+    }
+
+    /// Loads what lets `systemctl kexec` begin.
+    fn begin(&self) -> anyhow::Result<()> {
+        // What was loaded by hand stays.
+        let Ok(_seat) = Seat::take() else { return Ok(()) };
+        File::create(LOADED).context(LOADED)?;
+        // Where only signed kernels may be loaded it is the next kernel itself, as large as that is.
+        placeholder::load().or_else(|_| load_next(&self.config))
     }
 
     fn serve(&mut self, listener: &UnixListener) {
@@ -104,6 +132,8 @@ impl Daemon {
             Ask::Stage(verb) | Ask::Jump(verb) if !self.is_ours(verb) => Reply::NotOurs,
             Ask::Stage(_) => self.stage(),
             Ask::Jump(_) => self.jump(),
+            Ask::Begin => done(self.begin()),
+            Ask::Settle => done(self.settle()),
         };
         control::reply(&client, &answer);
     }
@@ -114,6 +144,9 @@ impl Daemon {
 
     fn stage(&mut self) -> Reply {
         self.stand = Stand::Idle;
+        if let Err(error) = File::create(LOADED) {
+            Event::Note.tell(&format!("{LOADED}: {error}"));
+        }
         let staged = Seat::take()
             .map_err(anyhow::Error::from)
             .and_then(|seat| Staged::stage(seat, &self.config, &self.store));
@@ -155,6 +188,7 @@ impl Daemon {
             Ok(config) => {
                 self.store.set_rules(handed::rules(&config));
                 self.config = config;
+                self.settle_idle();
             }
             Err(rejected) => rejected.errors.iter().for_each(|error| {
                 Event::Configuration.tell(&format!("{error}; the configuration stays as it was"));
@@ -164,8 +198,24 @@ impl Daemon {
 
     fn end(&mut self) -> anyhow::Result<()> {
         self.stand = Stand::Idle;
-        pkram::unload().context("unload")
+        unload_ours()
     }
+}
+
+/// There where what is loaded is of a daemon, this one or one before it.
+const LOADED: &str = "/run/pkram/loaded";
+
+/// Unloads what a daemon has loaded. Another program's stays.
+fn unload_ours() -> anyhow::Result<()> {
+    match fs::remove_file(LOADED) {
+        Ok(()) => pkram::unload().context("unload"),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error).context(LOADED),
+    }
+}
+
+fn done(result: anyhow::Result<()>) -> Reply {
+    result.map_or_else(|error| Reply::Failed(format!("{error:#}")), |()| Reply::Done)
 }
 
 /// Becomes readable when one of these signals comes.

@@ -9,14 +9,17 @@
 //! Whatever fails takes back what is loaded, so that systemd's own `kexec -e` finds nothing and
 //! reboots the ordinary way (systemd: `src/shutdown/shutdown.c`).
 
+use crate::attempt::Attempt;
 use crate::control::{Ask, Reply, Verb, ask, kill_daemon};
 use crate::journal::Event;
+use crate::late;
 use anyhow::{Context as _, bail};
 use config::Config;
 use pkram::holder;
 use std::fs::File;
 use std::io::Write as _;
 use std::process::{Command, ExitCode};
+use std::time::Duration;
 
 /// Asks the daemon to make everything ready, if this shutdown is to end in a kexec.
 pub(crate) fn stage(config: &Config) -> anyhow::Result<ExitCode> {
@@ -31,6 +34,9 @@ pub(crate) fn stage(config: &Config) -> anyhow::Result<ExitCode> {
         Err(error) => format!("pkramd does not answer: {error}"),
     };
     Event::StageFailed.tell(&format!("no memory is kept, the machine reboots: {why}"));
+    if let Err(error) = Attempt::fail(&why) {
+        Event::Note.tell(&format!("the next boot will not say why: {error}"));
+    }
     Ok(ExitCode::FAILURE)
 }
 
@@ -53,8 +59,28 @@ pub(crate) fn jump(config: &Config, verb: &str) -> anyhow::Result<()> {
     };
     take_back();
     kmsg(&format!("no memory is kept, rebooting: {why}"));
+    if let Err(error) = late::note_failure(&why) {
+        kmsg(&format!("the next boot will not say why: {error:#}"));
+    }
     bail!(why)
 }
+
+/// Begins a kexec where the configuration keeps systemd from beginning one by itself.
+pub(crate) fn kexec() -> anyhow::Result<ExitCode> {
+    if let Reply::Failed(why) = ask(Ask::Begin, BEGIN).context("ask pkramd")? {
+        bail!("the kexec cannot begin: {why}");
+    }
+    let systemctl = Command::new("systemctl").arg("kexec").status().context("start systemctl")?;
+    if !systemctl.success() {
+        // What is loaded would make a kexec of a later reboot.
+        ask(Ask::Settle, BEGIN).context("ask pkramd")?;
+        return Ok(ExitCode::FAILURE);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Loading a placeholder takes no time; under Secure Boot it is a whole kernel.
+const BEGIN: Duration = Duration::from_secs(60);
 
 /// Unloads; what is loaded would jump into pages that are no longer held. A daemon that is late must
 /// not load anything after that.

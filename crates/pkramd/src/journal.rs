@@ -12,6 +12,8 @@ pub(crate) enum Event {
     Staged,
     /// Nothing is ready, and the machine will reboot the ordinary way.
     StageFailed,
+    /// The shutdown before this boot kept no memory.
+    JumpFailed,
     /// A source is not part of what is kept.
     SourceLeftOut,
     /// A source is in place again.
@@ -44,6 +46,7 @@ impl Event {
         match self {
             Self::Staged => ("c307e3b2238448078e90affb3334fc98", Priority::Info),
             Self::StageFailed => ("a2eea7d7ea524288bb4dbb4416b4e57a", Priority::Error),
+            Self::JumpFailed => ("f4746fbfbd254f9d87ac8818971651f7", Priority::Error),
             Self::SourceLeftOut => ("ede57b61e99a469d9b37dc9f32198a00", Priority::Warning),
             Self::InPlace => ("1c26f95b783e40129863c89c6ae7629e", Priority::Info),
             Self::Copied => ("1f01004eca2048a18879876a09ee5abf", Priority::Info),
@@ -90,6 +93,7 @@ mod tests {
         for event in [
             Event::Staged,
             Event::StageFailed,
+            Event::JumpFailed,
             Event::SourceLeftOut,
             Event::InPlace,
             Event::Copied,

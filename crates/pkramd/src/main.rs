@@ -18,6 +18,7 @@ mod down;
 mod generate;
 mod handed;
 mod journal;
+mod late;
 mod namespace;
 mod sources;
 mod stage;
@@ -49,6 +50,7 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         *rejected.rest
     });
     match &cli.part {
+        Some(Part::Kexec) => return down::kexec(),
         Some(Part::Stage) => return down::stage(&config),
         None => daemon::run(config),
         Some(Part::Arrive { early }) => arrive::run(&config, *early),
@@ -57,6 +59,7 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Some(Part::Forget { name }) => arrive::forget(name),
         Some(Part::Generate { dirs }) => generate::generate(&config, Path::new("/"), &dirs[0]),
         Some(Part::Jump { verb }) => down::jump(&config, verb),
+        Some(Part::NoteFailure { why }) => late::write_failure(why),
     }?;
     Ok(ExitCode::SUCCESS)
 }

@@ -38,6 +38,9 @@ pub(crate) fn run(config: &Config, early: bool) -> anyhow::Result<()> {
     let sources: Vec<_> = config.sources.iter().filter(|s| s.early || !early).collect();
     // What is noted on disks cannot be read yet.
     let attempt = if early { None } else { Attempt::take() };
+    if let Some(why) = attempt.as_ref().and_then(|attempt| attempt.failed.as_ref()) {
+        Event::JumpFailed.tell(&format!("the last shutdown kept no memory: {why}"));
+    }
     let expected = if early { Expected::default() } else { Expected::read() };
     let regions = discover().context("look for regions")?.regions;
     let found = nodes(&regions);
@@ -168,6 +171,9 @@ pub(crate) fn require(config: &Config, name: &str) -> anyhow::Result<()> {
 }
 
 fn why_missing(attempt: Option<&Attempt>, regions: &[Region]) -> String {
+    if let Some(why) = attempt.and_then(|attempt| attempt.failed.as_ref()) {
+        return format!("the last shutdown could not keep it: {why}");
+    }
     match attempt.and_then(|attempt| attempt.region.as_ref()) {
         Some(made) if regions.iter().any(|r| r.uuid.to_string() == *made) => {
             format!("region {made} does not have it")

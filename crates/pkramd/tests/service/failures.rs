@@ -89,9 +89,24 @@ fn a_daemon_that_dies_at_the_end_costs_a_reboot() -> Result<()> {
     vm.kexec_into(["systemctl", "kexec"], HOP)?;
     vm.await_running()?;
     ensure!(!came_by_pkram(&mut vm)?, "it jumped");
-    let words = vm.exec(["cat", "/dev/shm/words/word"])?;
-    ensure!(words.code != Some(0), "memory over a reboot");
+    let lost = vm.exec(["cat", "/dev/shm/words/word"])?;
+    ensure!(lost.code != Some(0), "memory over a reboot");
     let before = journal(&mut vm, "-1");
     ensure!(before.contains("memory is ready to be kept"), "{before}");
+    let now = journal(&mut vm, "0");
+    ensure!(now.contains("the last shutdown kept no memory: pkramd does not answer"), "{now}");
+    ensure!(now.contains("source words is missing: the last shutdown could not keep it"), "{now}");
+
+    // Nothing is loaded now that would make systemd turn a reboot into a kexec.
+    configure(&mut vm, kernel, &format!("{CONFIG}\n[shutdown]\nreboot = 'firmware'\n"))?;
+    write_words(&mut vm, "kept")?;
+    ensure!(vm.exec(["systemctl", "kexec"])?.code != Some(0), "something is loaded");
+    vm.kexec_into(["pkramd", "kexec"], HOP)?;
+    vm.await_running()?;
+    ensure!(came_by_pkram(&mut vm)?, "{}", journal(&mut vm, "-1"));
+    assert_eq!(words(&mut vm)?, "kept");
+    vm.kexec_into(["systemctl", "reboot"], HOP)?;
+    vm.await_running()?;
+    ensure!(!came_by_pkram(&mut vm)?, "a reboot was a kexec");
     Ok(())
 }
