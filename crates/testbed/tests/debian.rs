@@ -21,7 +21,7 @@ fn systemctl_kexec(test: &str, suite: Suite, kernels: [&str; 2], systemd: &str) 
     let Some(bed) = e2e(test) else { return Ok(()) };
     let [old, new] = [bed.kernel(kernels[0])?, bed.kernel(kernels[1])?];
     let start = Instant::now();
-    let mut vm = bed.debian(test, suite, old)?.install(bed.kexec_tools(suite)?).boot()?;
+    let mut vm = bed.debian(test, suite, old)?.install(&bed.kexec_tools(suite)?).boot()?;
     eprintln!("{test}: installed after {:?}", start.elapsed());
     assert_eq!(vm.hello().release, old.release);
     assert!(vm.run(["systemctl", "--version"])?.starts_with(&format!("systemd {systemd}")));

@@ -50,19 +50,23 @@ fn seconds(date: &str) -> Result<u64> {
     text.trim().parse().with_context(|| format!("debian/changelog: {date:?} is no date"))
 }
 
-/// Writes `DEBIAN/`; everything else must be there.
-pub(super) fn write(tree: &Tree, root: &Path, changelog: &Changelog) -> Result<()> {
+/// Writes `DEBIAN/`; everything else must be there. `more` are fields that are found out.
+pub(super) fn write(tree: &Tree, root: &Path, changelog: &Changelog, more: &str) -> Result<()> {
     let from = root.join("packaging/debian");
     let read = |name: &str| {
         fs::read_to_string(from.join(name)).with_context(|| format!("packaging/debian/{name}"))
     };
-    let files = files(tree.folder())?;
-    let control = read("control")?.replacen(
-        "Architecture:",
-        &format!("Version: {}\nInstalled-Size: {}\nArchitecture:", changelog.version, kib(&files)?),
-        1,
-    );
-    let relative = files.iter().map(|file| Ok(file.strip_prefix(tree.folder())?.to_owned()));
+    let mut files = files(tree.folder())?;
+    files.retain(|file| !file.starts_with(tree.folder().join("DEBIAN")));
+    let all = read("control")?;
+    let head = format!("Package: {}\n", tree.package());
+    let own = all.split("\n\n").find(|stanza| stanza.starts_with(&head));
+    let control = own.with_context(|| format!("no {head:?} in debian/control"))?.trim_end();
+    let found = format!("Version: {}\nInstalled-Size: {}\n", changelog.version, kib(&files)?);
+    let control =
+        control.replacen("Architecture:", &format!("{found}{more}Architecture:"), 1) + "\n";
+    let plain = files.iter().filter(|file| !file.is_symlink());
+    let relative = plain.map(|file| Ok(file.strip_prefix(tree.folder())?.to_owned()));
     let relative = relative.collect::<Result<Vec<_>>>()?;
     let conffiles = relative.iter().filter(|file| file.starts_with("etc"));
     let conffiles: String = conffiles.map(|file| format!("/{}\n", file.display())).collect();
@@ -73,8 +77,12 @@ pub(super) fn write(tree: &Tree, root: &Path, changelog: &Changelog) -> Result<(
         .context("md5sum")?;
     ensure!(sums.status.success(), "md5sum: {}", String::from_utf8_lossy(&sums.stderr));
     tree.put("DEBIAN/control", control.as_bytes(), 0o644)?;
-    tree.put("DEBIAN/conffiles", conffiles.as_bytes(), 0o644)?;
     tree.put("DEBIAN/md5sums", &sums.stdout, 0o644)?;
+    if conffiles.is_empty() {
+        return Ok(());
+    }
+    // The one with something to configure is the one with something to start.
+    tree.put("DEBIAN/conffiles", conffiles.as_bytes(), 0o644)?;
     for script in SCRIPTS {
         tree.put(&format!("DEBIAN/{script}"), read(script)?.as_bytes(), 0o755)?;
     }

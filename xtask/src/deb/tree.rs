@@ -47,13 +47,18 @@ const FOLDERS: [Folder; 5] = [
             ("pkram-arrive.sh", "usr/lib/dracut/modules.d/95pkram/pkram-arrive.sh"),
         ],
     ),
-    ("packaging/debian", &[("lintian-overrides", "usr/share/lintian/overrides/pkram")]),
+    (
+        "packaging/debian",
+        &[
+            ("README.Debian", "usr/share/doc/pkram/README.Debian"),
+            ("lintian-overrides", "usr/share/lintian/overrides/pkram"),
+        ],
+    ),
 ];
 
-/// What is written about it, and whether it is compressed.
-const DOCUMENTS: [(&str, &str, bool); 4] = [
+/// What is written about each package, and whether it is compressed.
+const DOCUMENTS: [(&str, &str, bool); 3] = [
     ("packaging/debian/copyright", "copyright", false),
-    ("packaging/debian/README.Debian", "README.Debian", false),
     ("packaging/debian/changelog", "changelog.Debian.gz", true),
     ("CHANGELOG.md", "changelog.gz", true),
 ];
@@ -67,11 +72,16 @@ const COMPLETIONS: [(Shell, &str); 3] = [
 
 pub(super) struct Tree {
     folder: PathBuf,
+    package: &'static str,
 }
 
 impl Tree {
-    pub(super) fn new(folder: &Path) -> Self {
-        Self { folder: folder.to_owned() }
+    pub(super) fn new(folder: &Path, package: &'static str) -> Self {
+        Self { folder: folder.to_owned(), package }
+    }
+
+    pub(super) fn package(&self) -> &'static str {
+        self.package
     }
 
     pub(super) fn folder(&self) -> &Path {
@@ -80,13 +90,18 @@ impl Tree {
 
     pub(super) fn programs(&self, from: &Path) -> Result<()> {
         for name in ["pkram", "pkramd"] {
-            let stripped = tempfile::NamedTempFile::new()?;
-            let mut strip = Command::new("strip");
-            strip.args(["--strip-unneeded", "--remove-section=.comment", "-o"]);
-            succeed(strip.arg(stripped.path()).arg(from.join(name)))?;
-            self.put(&format!("usr/sbin/{name}"), &fs::read(stripped.path())?, 0o755)?;
+            self.put_stripped(&format!("usr/sbin/{name}"), &from.join(name), 0o755)?;
         }
         Ok(())
+    }
+
+    /// Puts there what was compiled, without its names.
+    pub(super) fn put_stripped(&self, to: &str, from: &Path, mode: u32) -> Result<()> {
+        let stripped = tempfile::NamedTempFile::new()?;
+        let mut strip = Command::new("strip");
+        strip.args(["--strip-unneeded", "--remove-section=.comment", "-o"]);
+        succeed(strip.arg(stripped.path()).arg(from))?;
+        self.put(to, &fs::read(stripped.path())?, mode)
     }
 
     /// Scripts can be executed, and nothing else.
@@ -105,7 +120,7 @@ impl Tree {
         for (from, name, packed) in DOCUMENTS {
             let text = read(root, from)?;
             let text = if packed { gzip(&text)? } else { text };
-            self.put(&format!("usr/share/doc/pkram/{name}"), &text, 0o644)?;
+            self.put(&format!("usr/share/doc/{}/{name}", self.package), &text, 0o644)?;
         }
         Ok(())
     }

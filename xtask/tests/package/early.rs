@@ -17,7 +17,7 @@ fn a_key_is_back_before_the_root_filesystem() -> Result<()> {
     let mut vm = bed
         .debian("package-early", Suite::Trixie, old)?
         .memory_mib(1536)
-        .install([package()])
+        .install(&[package()])
         .boot()?;
 
     // Without such a source the initramfs is spared.

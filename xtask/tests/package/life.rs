@@ -1,11 +1,12 @@
 //! Installed, upgraded, removed, purged, installed again: each time as if nothing else had ever been.
 
+use std::process::Command;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result, ensure};
 use testbed::{Suite, Vm, e2e};
 
-use crate::{package, property};
+use crate::{packages, property};
 
 const UNITS: [&str; 3] = ["pkramd.service", "pkram-arrive.service", "pkram-shutdown.service"];
 
@@ -24,7 +25,7 @@ fn a_package_lives_and_leaves_on_trixie() -> Result<()> {
 
 fn live(test: &str, suite: Suite, kernel: &str) -> Result<()> {
     let Some(bed) = e2e(test) else { return Ok(()) };
-    let mut vm = bed.debian(test, suite, bed.kernel(kernel)?)?.install([package()]).boot()?;
+    let mut vm = bed.debian(test, suite, bed.kernel(kernel)?)?.install(&packages()).boot()?;
     is_up(&mut vm)?;
 
     // What a service has handed over survives an upgrade, and what has arrived is left alone.
@@ -43,7 +44,15 @@ fn live(test: &str, suite: Suite, kernel: &str) -> Result<()> {
     assert_ne!(property(&mut vm, daemon.0, daemon.1)?, before[0], "the daemon is the old one");
     assert_eq!(property(&mut vm, arrival.0, arrival.1)?, before[1], "pkram-arrive ran once more");
     assert_eq!(vm.run(["pkram", "take", "word"])?, "kept\n");
-    vm.sh("rm -r /etc/pkram/pkram.toml.d")?;
+    // The example of the library's package, which was compiled elsewhere with what that brings.
+    vm.write_file("/tmp/counter", &counter()?)?;
+    let count = "chmod +x /tmp/counter; /tmp/counter; /tmp/counter; rm /tmp/counter";
+    assert_eq!(vm.sh(count)?, "started 0 times before\nstarted 1 times before\n");
+    // Something is to be kept, so `systemctl kexec` may begin.
+    assert_eq!(vm.run(["cat", "/sys/kernel/kexec_loaded"])?.trim(), "1");
+    dpkg(&mut vm, "--purge libpkram-dev libpkram0")?;
+    vm.sh("rm -r /etc/pkram/pkram.toml.d; systemctl reload pkramd")?;
+    is_up(&mut vm)?;
 
     dpkg(&mut vm, "--remove pkram")?;
     is_down(&mut vm)?;
@@ -72,13 +81,33 @@ fn dpkg(vm: &mut Vm, arguments: &str) -> Result<()> {
     Ok(())
 }
 
+/// The library's example, compiled with nothing but its packages.
+fn counter() -> Result<Vec<u8>> {
+    let dir = tempfile::tempdir()?;
+    for package in &packages()[1..] {
+        let unpacked = Command::new("dpkg-deb").arg("-x").arg(package).arg(dir.path()).status()?;
+        ensure!(unpacked.success(), "dpkg-deb: {unpacked}");
+    }
+    let at = |place: &str| dir.path().join(place);
+    let compiled = Command::new("cc")
+        .arg(at("usr/share/doc/libpkram-dev/examples/counter.c"))
+        .arg("-I")
+        .arg(at("usr/include"))
+        .arg("-L")
+        .arg(at("usr/lib/x86_64-linux-gnu"))
+        .args(["-lpkram", "-o"])
+        .arg(at("counter"))
+        .status()
+        .context("cc")?;
+    ensure!(compiled.success(), "cc: {compiled}");
+    Ok(std::fs::read(at("counter"))?)
+}
+
 fn is_up(vm: &mut Vm) -> Result<()> {
     for unit in UNITS {
         assert_eq!(vm.run(["systemctl", "is-active", unit])?.trim(), "active", "{unit}");
         assert_eq!(vm.run(["systemctl", "is-enabled", unit])?.trim(), "enabled", "{unit}");
     }
-    // The placeholder that lets `systemctl kexec` begin.
-    assert_eq!(vm.run(["cat", "/sys/kernel/kexec_loaded"])?.trim(), "1");
     vm.run(["pkram", "--version"])?;
     // Files are as dpkg knows them.
     assert_eq!(vm.sh("dpkg --verify pkram | grep -v /usr/share/ || :")?, "");

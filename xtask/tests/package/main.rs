@@ -10,9 +10,14 @@ use std::sync::OnceLock;
 use anyhow::Result;
 use testbed::Vm;
 
-/// The package that `cargo xtask deb` makes, with lintian content.
+/// The package itself.
 fn package() -> PathBuf {
-    static PACKAGE: OnceLock<PathBuf> = OnceLock::new();
+    packages()[0].clone()
+}
+
+/// The packages that `cargo xtask deb` makes, with lintian content.
+fn packages() -> Vec<PathBuf> {
+    static PACKAGES: OnceLock<Vec<PathBuf>> = OnceLock::new();
     let make = || {
         let out = Path::new(env!("CARGO_TARGET_TMPDIR")).join("deb");
         let mut xtask = Command::new(env!("CARGO_BIN_EXE_xtask"));
@@ -20,11 +25,15 @@ fn package() -> PathBuf {
             xtask.args(["deb", "--lint", "--out"]).arg(out).output().expect("xtask starts");
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{}\n{said}", output.status);
-        let package = PathBuf::from(String::from_utf8(output.stdout).expect("UTF-8").trim());
-        assert!(package.is_file(), "{}\n{said}", package.display());
-        package
+        let packages = String::from_utf8(output.stdout).expect("UTF-8");
+        let packages: Vec<_> = packages.lines().map(PathBuf::from).collect();
+        assert!(
+            packages.len() == 3 && packages.iter().all(|p| p.is_file()),
+            "{packages:?}\n{said}"
+        );
+        packages
     };
-    PACKAGE.get_or_init(make).clone()
+    PACKAGES.get_or_init(make).clone()
 }
 
 /// The systemd property of a unit.

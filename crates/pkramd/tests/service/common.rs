@@ -23,9 +23,9 @@ fn make_package() -> Result<PathBuf> {
     let args = ["run", "--quiet", "--locked", "-p", "xtask", "--", "deb", "--out"];
     let made = Command::new(cargo).args(args).arg(&out).output().context("start cargo")?;
     ensure!(made.status.success(), "cargo xtask deb: {}", String::from_utf8_lossy(&made.stderr));
-    let mut files = std::fs::read_dir(&out)?.filter_map(|entry| Some(entry.ok()?.path()));
-    let package = files.find(|path| path.extension().is_some_and(|e| e == "deb"));
-    package.context("cargo xtask deb made no package")
+    // The first line names it; the others are the library's.
+    let said = String::from_utf8(made.stdout)?;
+    Ok(PathBuf::from(said.lines().next().context("cargo xtask deb made no package")?))
 }
 
 /// A Debian machine with pkram installed and configured. The next kernel is `next`.
@@ -37,7 +37,7 @@ pub(crate) fn machine(
     config: &str,
     resets: bool,
 ) -> Result<Vm> {
-    let builder = bed.debian(test, suite, from)?.install([package()?]).resets(resets);
+    let builder = bed.debian(test, suite, from)?.install(&[package()?]).resets(resets);
     let mut vm = builder.boot()?;
     configure(&mut vm, next, config)?;
     Ok(vm)

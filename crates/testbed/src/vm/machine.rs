@@ -146,8 +146,8 @@ impl<'a> Builder<'a> {
 
     /// Installs Debian packages once the system runs, all at once; only Debian machines can.
     #[must_use]
-    pub fn install(mut self, packages: impl IntoIterator<Item: Into<PathBuf>>) -> Self {
-        self.packages.extend(packages.into_iter().map(Into::into));
+    pub fn install(mut self, packages: &[impl AsRef<Path>]) -> Self {
+        self.packages.extend(packages.iter().map(|package| package.as_ref().to_owned()));
         self
     }
 
