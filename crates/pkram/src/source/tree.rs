@@ -126,7 +126,7 @@ impl<'w> Trees<'w> {
         path: &Path,
         stay: bool,
     ) -> Result<(), SourceError> {
-        let added = self.add_whole(save, name, path, stay);
+        let added = Top::look(path).and_then(|top| self.add_top(save, name, top, stay));
         if added.is_err() {
             // Nothing of it is in the save.
             self.seen.retain(|_, seen| seen.source != name);
@@ -134,14 +134,13 @@ impl<'w> Trees<'w> {
         added
     }
 
-    fn add_whole(
+    fn add_top(
         &mut self,
         save: &mut Save,
         name: &str,
-        path: &Path,
+        Top { path, stat, origin, file }: Top,
         stay: bool,
     ) -> Result<(), SourceError> {
-        let Top { path, stat, origin, file } = Top::look(path)?;
         if file {
             // The directory of a single file guards it as its real parent did.
             let (parent, file) = (path.parent(), path.file_name());
