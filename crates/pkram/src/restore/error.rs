@@ -48,6 +48,12 @@ pub enum RestoreError {
         /// The region.
         region: Uuid,
     },
+    /// Another restore has it.
+    #[error("region {region} is being restored already; wait for that, and look at its outcome")]
+    UnderWay {
+        /// The region.
+        region: Uuid,
+    },
     /// No such node.
     #[error("no node is called {name:?}; there are: {names}")]
     NoNode {

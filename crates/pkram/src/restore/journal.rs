@@ -2,9 +2,11 @@
 
 use super::RestoreError;
 use super::error::io_at;
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::fs::{self, Metadata};
+use std::fs::{self, File, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -17,6 +19,8 @@ const JOURNALS: &str = "/run/pkram/restore";
 pub(super) struct Journal {
     path: PathBuf,
     made: Made,
+    /// Locked as long as it is open, whatever becomes of this process.
+    _lock: File,
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -41,8 +45,18 @@ pub(super) enum Noted {
 
 impl Journal {
     pub(super) fn open(region: Uuid) -> Result<Self, RestoreError> {
-        let path = Path::new(JOURNALS).join(format!("{region}.json"));
-        fs::create_dir_all(JOURNALS).map_err(io_at(JOURNALS))?;
+        Self::open_in(Path::new(JOURNALS), region)
+    }
+
+    fn open_in(folder: &Path, region: Uuid) -> Result<Self, RestoreError> {
+        fs::create_dir_all(folder).map_err(io_at(folder))?;
+        let lock = folder.join(format!("{region}.lock"));
+        let lock = File::create(&lock).map_err(io_at(&lock))?;
+        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            Err(Errno::WOULDBLOCK) => return Err(RestoreError::UnderWay { region }),
+            locked => locked.map_err(io::Error::from).map_err(io_at(folder))?,
+        }
+        let path = folder.join(format!("{region}.json"));
         let made = match fs::read(&path) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => Made::default(),
             Err(e) => return Err(io_at(&path)(e)),
@@ -50,7 +64,7 @@ impl Journal {
                 serde_json::from_slice(&bytes).map_err(io::Error::other).map_err(io_at(&path))?
             }
         };
-        Ok(Self { path, made })
+        Ok(Self { path, made, _lock: lock })
     }
 
     /// Whether what is at this place was made by an earlier run.
@@ -101,5 +115,22 @@ impl Journal {
     pub(super) fn close(self) {
         // What stays behind only says which places may be taken over.
         let _ = fs::remove_file(&self.path);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_region_is_restored_by_one_at_a_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let [one, other] = [Uuid::from_u128(1), Uuid::from_u128(2)];
+        let first = Journal::open_in(dir.path(), one).unwrap();
+        let second = Journal::open_in(dir.path(), one);
+        assert!(matches!(second, Err(RestoreError::UnderWay { region }) if region == one));
+        Journal::open_in(dir.path(), other).unwrap();
+        first.close();
+        Journal::open_in(dir.path(), one).unwrap();
     }
 }

@@ -77,6 +77,7 @@ pub fn restore(
     options: &RestoreOptions,
     progress: &dyn Progress,
 ) -> Result<Restored, RestoreError> {
+    let mut journal = Journal::open(region.uuid)?;
     let fs = open_rest(region)?;
     let manifest = manifest(&fs)?.ok_or(RestoreError::NoManifest { region: region.uuid })?;
     refuse_lost(region, &manifest)?;
@@ -103,7 +104,6 @@ pub fn restore(
         give_back(&mut done, finish()?);
     }
 
-    let mut journal = Journal::open(region.uuid)?;
     if journal.is_copied() {
         let what = "an earlier run has restored everything; only memory was given back";
         done.notes.push(what.to_owned());
