@@ -7,6 +7,8 @@ use std::sync::OnceLock;
 use std::time::Duration;
 use testbed::{Hop, Kernel, Suite, Testbed, Vm};
 
+pub(crate) use testbed::services::{configure, journal};
+
 /// One shutdown, kexec and boot of a Debian system, under emulation.
 pub(crate) const HOP: Duration = Duration::from_secs(400);
 
@@ -43,31 +45,12 @@ pub(crate) fn machine(
     Ok(vm)
 }
 
-/// Writes `pkram.toml`, and has it read.
-pub(crate) fn configure(vm: &mut Vm, next: &Kernel, config: &str) -> Result<()> {
-    let (image, initrd) = (next.guest_image(), next.debian_initrd());
-    let kernel = format!("[kernel]\nimage = '{image}'\ninitrd = '{initrd}'\n");
-    vm.write_file("/etc/pkram/pkram.toml", format!("{kernel}{config}").as_bytes())?;
-    vm.run(["pkram", "config", "check"])?;
-    vm.run(["systemctl", "daemon-reload"])?;
-    vm.run(["systemctl", "reload", "pkramd"])?;
-    Ok(())
-}
-
 /// `systemctl kexec`, and that it came out in `next` with nothing failed.
 pub(crate) fn systemctl_kexec(vm: &mut Vm, next: &Kernel) -> Result<Hop> {
     let hop = vm.kexec_into(["systemctl", "kexec"], HOP)?;
     ensure!(hop.to.release == next.release, "came out in {}", hop.to.release);
     vm.await_running().with_context(|| journal(vm, "0"))?;
     Ok(hop)
-}
-
-/// What pkram said in a boot, by its number from now.
-pub(crate) fn journal(vm: &mut Vm, boot: &str) -> String {
-    let units = ["pkramd", "pkram-arrive", "pkram-shutdown", "pkram-source@*"];
-    let mut words = vec!["journalctl", "--no-pager", "--output=short-monotonic", "--boot", boot];
-    words.extend(units.iter().flat_map(|unit| ["--unit", unit]));
-    vm.run(words).unwrap_or_else(|error| format!("{error:#}"))
 }
 
 /// Whether the kernel came up from a jump by pkram.

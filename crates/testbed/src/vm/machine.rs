@@ -50,6 +50,7 @@ pub struct Builder<'a> {
     bed: &'a Testbed,
     machine: Machine,
     packages: Vec<PathBuf>,
+    installs: bool,
 }
 
 impl<'a> Builder<'a> {
@@ -69,7 +70,7 @@ impl<'a> Builder<'a> {
             resets: false,
             limit: Duration::from_secs(180),
         };
-        Self { bed, machine, packages: Vec::new() }
+        Self { bed, machine, packages: Vec::new(), installs: false }
     }
 
     pub(crate) fn debian(bed: &'a Testbed, name: &str, kernel: &Kernel, root: &Root) -> Self {
@@ -147,6 +148,14 @@ impl<'a> Builder<'a> {
     /// Installs Debian packages once the system runs, all at once; only Debian machines can.
     #[must_use]
     pub fn install(mut self, packages: &[impl AsRef<Path>]) -> Self {
+        self.installs = true;
+        self.carry(packages)
+    }
+
+    /// Takes Debian packages along, in `/opt/packages`, for whoever installs them there; only Debian
+    /// machines can.
+    #[must_use]
+    pub fn carry(mut self, packages: &[impl AsRef<Path>]) -> Self {
         self.packages.extend(packages.iter().map(|package| package.as_ref().to_owned()));
         self
     }
@@ -161,10 +170,10 @@ impl<'a> Builder<'a> {
         if let Disks::Debian { packages, .. } = &mut self.machine.disks {
             packages.clone_from(&self.packages);
         } else {
-            ensure!(self.packages.is_empty(), "only Debian machines install packages");
+            ensure!(self.packages.is_empty(), "only Debian machines take packages");
         }
         let mut vm = Vm::boot(&self.machine, &self.bed.runs)?;
-        if !self.packages.is_empty() {
+        if self.installs {
             vm.install_luggage()?;
         }
         Ok(vm)

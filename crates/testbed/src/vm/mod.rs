@@ -11,6 +11,7 @@ mod append;
 mod disks;
 mod files;
 mod firmware;
+mod frames;
 mod kexec;
 mod machine;
 mod program;
