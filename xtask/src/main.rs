@@ -28,8 +28,8 @@ enum Verb {
     Bench(bench::Args),
     /// Make the Debian package
     Deb(deb::Args),
-    /// Watch a real memcached's memory, or with `vm` a running guest, survive the replacement of the
-    /// kernel under it
+    /// Watch a real memcached's memory, with `vm` a running guest, or with `service` a Debian system's
+    /// services survive the replacement of the kernel under them
     Demo(demo::Args),
     /// Look at the page of `pkram report` in headless Chromium; installs it where it is missing
     Html(html::Args),

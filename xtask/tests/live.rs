@@ -41,6 +41,18 @@ fn a_guest_goes_on_after_its_hosts_kernel_was_replaced() {
     assert_eq!(frames["same_place"], 65_536, "256 MiB in pages of 4 KiB: {report}");
 }
 
+/// An operator's steps on a Debian system and nothing else.
+#[test]
+fn services_stay_warm_over_systemctl_kexec() {
+    let Some(report) = said_by(&["demo", "service", "--json", "--items", "20000"]) else { return };
+    assert_eq!(report["ok"], true, "{report}");
+    assert_eq!(report["items"]["equal"], 20_000, "{report}");
+    let answered = report["answered"].as_array().expect("services");
+    assert_eq!(answered.len(), 3, "{report}");
+    assert!(answered.iter().all(|service| service["seconds"].as_f64() > Some(1.0)), "{report}");
+    assert_eq!(report["report"]["history"][0]["arrival"]["outcome"], "back", "{report}");
+}
+
 /// The soak's short form: every kernel comes twice, and the last hop releases a region.
 #[test]
 fn five_kexecs_in_a_row_lose_nothing() {

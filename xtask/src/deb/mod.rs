@@ -44,7 +44,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 }
 
 /// Builds everything that is in them, and writes the packages to a folder, `pkram` first.
-fn make(out: &Path) -> Result<Vec<PathBuf>> {
+pub(crate) fn make(out: &Path) -> Result<Vec<PathBuf>> {
     let root = testbed::workspace()?;
     let changelog = Changelog::read(&root.join("packaging/debian/changelog"))?;
     std::fs::create_dir_all(out).with_context(|| format!("make {}", out.display()))?;

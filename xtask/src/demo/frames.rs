@@ -3,24 +3,11 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use testbed::Vm;
 
 /// Bytes in a page.
 pub(super) const PAGE: u64 = 4096;
-
-/// As `guest frames` prints it, in pages of 4 KiB.
-#[derive(Debug, Deserialize)]
-pub(super) struct Extent {
-    page: u64,
-    frame: u64,
-    count: u64,
-}
-
-#[derive(Deserialize)]
-struct Answer {
-    extents: Vec<Extent>,
-}
 
 /// Where the file's pages lie, by page.
 pub(super) type Places = BTreeMap<u64, u64>;
@@ -31,12 +18,18 @@ pub(super) struct Frames {
     pub(super) pages_before: u64,
     pub(super) pages_after: u64,
     pub(super) same_place: u64,
-    /// Bytes of sampled pages, read from outside the guest, are the same before and after.
-    pub(super) outside_pages_equal: bool,
+    /// Bytes of sampled pages, read from outside the guest, are the same before and after; none where
+    /// their owner wrote to them in between.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) outside_pages_equal: Option<bool>,
 }
 
 impl Frames {
-    pub(super) fn compare(before: &Places, after: &Places, outside_pages_equal: bool) -> Self {
+    pub(super) fn compare(
+        before: &Places,
+        after: &Places,
+        outside_pages_equal: Option<bool>,
+    ) -> Self {
         Self {
             pages_before: before.len() as u64,
             pages_after: after.len() as u64,
@@ -44,17 +37,6 @@ impl Frames {
             outside_pages_equal,
         }
     }
-}
-
-/// Asks the guest.
-pub(super) fn of(vm: &mut Vm, file: &str) -> Result<Places> {
-    let answer: Answer = vm.exec(["guest", "frames", file])?.json()?;
-    Ok(places(&answer.extents))
-}
-
-fn places(extents: &[Extent]) -> Places {
-    let pages = |e: &Extent| (e.page..e.page + e.count).zip(e.frame..e.frame + e.count);
-    extents.iter().flat_map(pages).collect()
 }
 
 /// How many pages lie in the same frame in both.
@@ -82,11 +64,8 @@ mod tests {
 
     #[test]
     fn a_page_elsewhere_is_not_in_the_same_place() {
-        let before = places(&[Extent { page: 0, frame: 10, count: 3 }]);
-        let after = places(&[
-            Extent { page: 0, frame: 10, count: 1 },
-            Extent { page: 1, frame: 20, count: 2 },
-        ]);
+        let before = Places::from([(0, 10), (1, 11), (2, 12)]);
+        let after = Places::from([(0, 10), (1, 20), (2, 21)]);
         assert_eq!((before.len(), same_place(&before, &after)), (3, 1));
     }
 }

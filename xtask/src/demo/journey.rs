@@ -3,8 +3,9 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use serde::{Deserialize, Serialize};
-use testbed::{APPEND, GUEST_INITRD, Kernel, Testbed, Vm};
+use serde::Serialize;
+use serde_json::Value;
+use testbed::{APPEND, Builder, GUEST_INITRD, Hop, Kernel, Testbed, Vm};
 
 use super::Options;
 use crate::guest::LIMIT;
@@ -13,6 +14,8 @@ use crate::guest::LIMIT;
 pub(super) const KEXEC: &str = "pkram kexec";
 pub(super) const LOAD: &str = "pkram kexec --load-only";
 pub(super) const EXEC: &str = "pkram exec";
+/// The same by the service, with a shutdown before it.
+pub(super) const SERVICE: &str = "systemctl kexec";
 
 /// Where the region is mounted under the next kernel.
 pub(super) const REGION_DIR: &str = "/mnt/region";
@@ -42,39 +45,25 @@ pub(super) struct Jump {
     pub(super) timeline: Vec<Phase>,
 }
 
-/// The part of pkram's manifest that is shown.
-#[derive(Deserialize)]
-struct Manifest {
-    plan: PlanFigures,
-}
-
-#[derive(Deserialize)]
-struct PlanFigures {
-    preserved: u64,
-    moved: u64,
-}
-
 pub(super) struct Journey<'a> {
     pub(super) vm: Vm,
     pub(super) phases: Vec<Phase>,
-    to: &'a Kernel,
+    pub(super) to: &'a Kernel,
     uefi: bool,
     start: Instant,
 }
 
 impl<'a> Journey<'a> {
-    /// Boots the old kernel; `append` are words for its command line.
+    /// Boots the old kernel in a machine.
     pub(super) fn begin(
         bed: &'a Testbed,
-        name: &str,
         options: &Options,
-        memory_mib: u32,
-        append: &str,
+        machine: impl FnOnce(&Kernel) -> Result<Builder<'a>>,
     ) -> Result<Self> {
         let (from, to) = (bed.kernel(&options.from)?, bed.kernel(&options.to)?);
         let (start, name_of_phase) = (Instant::now(), "boot the old kernel");
         say(start, name_of_phase);
-        let machine = bed.vm(name, from).memory_mib(memory_mib).uefi(options.uefi).append(append);
+        let machine = machine(from)?.uefi(options.uefi);
         let mut vm = machine.boot()?;
         vm.listen(|line| eprintln!("          | {line}"));
         let booted = Phase { name: name_of_phase, seconds: start.elapsed().as_secs_f64() };
@@ -126,22 +115,39 @@ impl<'a> Journey<'a> {
     }
 
     fn arrive(&mut self, name: &'static str, command: Vec<String>) -> Result<Jump> {
+        let hop = self.jump(name, command)?;
+        let report = self.vm.exec(["pkram", "report", "--json"])?.json()?;
+        let jump = self.tell(&hop, &report)?;
+        self.time("mount the region", |vm| vm.run(["pkram", "mount", REGION_DIR]))?;
+        Ok(jump)
+    }
+
+    /// Runs what ends in the next kernel.
+    pub(super) fn jump<I>(&mut self, name: &'static str, command: I) -> Result<Hop>
+    where
+        I: IntoIterator<Item: Into<String>>,
+    {
         let hop = self.time(name, |vm| vm.kexec_into(command, LIMIT))?;
         let (release, boot_id) = (&hop.to.release, &hop.to.boot_id);
         self.say(&format!("Linux {release} is up: a new kernel, boot id {boot_id}"));
+        Ok(hop)
+    }
 
-        let timeline = timeline(&mut self.vm)?;
-        self.time("mount the region", |vm| vm.run(["pkram", "mount", REGION_DIR]))?;
-        let manifest = self.vm.read_file(&format!("{REGION_DIR}/.pkram/manifest.json"))?;
-        let plan = serde_json::from_slice::<Manifest>(&manifest).context("the manifest")?.plan;
+    /// What is known of the kexec afterwards, by `pkram report` among others.
+    pub(super) fn tell(&mut self, hop: &Hop, report: &Value) -> Result<Jump> {
+        let made = &report["jump"]["region"];
+        let regions = report["regions"].as_array().into_iter().flatten();
+        let region = regions.into_iter().find(|region| region["uuid"] == *made);
+        let region = region.with_context(|| format!("no region in {report}"))?;
+        let bytes = |name| region[name].as_u64().with_context(|| format!("no {name} in {region}"));
         Ok(Jump {
-            from: hop.from.release,
-            to: hop.to.release,
+            from: hop.from.release.clone(),
+            to: hop.to.release.clone(),
             uefi: self.uefi,
-            bytes_preserved: plan.preserved,
-            bytes_moved: plan.moved,
+            bytes_preserved: bytes("kept")?,
+            bytes_moved: bytes("moved")?,
             next_kernel_boot_seconds: Duration::from_millis(hop.to.uptime_ms).as_secs_f64(),
-            timeline,
+            timeline: timeline(&mut self.vm)?,
         })
     }
 
@@ -157,7 +163,7 @@ fn say(start: Instant, text: &str) {
 
 /// How long each step took, by the clock that goes on across the jump.
 fn timeline(vm: &mut Vm) -> Result<Vec<Phase>> {
-    let status: serde_json::Value = vm.exec(["pkram", "status", "--json"])?.json()?;
+    let status: Value = vm.exec(["pkram", "status", "--json"])?.json()?;
     let step = |name| {
         let seconds = status["arrival"][name].as_f64();
         Ok(Phase { name, seconds: seconds.with_context(|| format!("no {name} in {status}"))? })

@@ -4,11 +4,14 @@
 //! |---|---|
 //! | `demo` | a memcached's, on tmpfs |
 //! | `demo vm` | a running virtual machine's, on hugetlbfs |
+//! | `demo service` | several services', on a Debian system that just runs `systemctl kexec` |
 
 mod frames;
+mod items;
 mod journey;
 mod memcached;
 mod rows;
+mod service;
 mod vm;
 
 use anyhow::{Result, ensure};
@@ -29,6 +32,8 @@ pub(crate) struct Args {
 enum Other {
     /// Watch a running virtual machine go on after its host's kernel was replaced
     Vm(vm::Args),
+    /// Watch a Debian system's services stay warm over `systemctl kexec`
+    Service(service::Args),
 }
 
 /// What every demonstration can be told.
@@ -52,6 +57,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     match &args.other {
         None => memcached::run(&args.memcached),
         Some(Other::Vm(args)) => vm::run(args),
+        Some(Other::Service(args)) => service::run(args),
     }
 }
 

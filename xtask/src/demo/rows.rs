@@ -4,7 +4,8 @@ use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{Cell, Table};
 
 use super::frames::Frames;
-use super::journey::{EXEC, Jump, KEXEC, LOAD, Phase};
+use super::items::Items;
+use super::journey::{EXEC, Jump, KEXEC, LOAD, Phase, SERVICE};
 
 pub(super) struct Rows(Table);
 
@@ -34,11 +35,18 @@ impl Rows {
                 let name = format!("  of it {}", step.name.replace('_', " "));
                 self.add(&name, format!("{:.4} s", step.seconds));
             }
-            if [KEXEC, EXEC].contains(&phase.name) {
+            if [KEXEC, EXEC, SERVICE].contains(&phase.name) {
                 let boot = seconds(jump.next_kernel_boot_seconds);
                 self.add("  of it the next kernel's boot", boot);
             }
         }
+    }
+
+    /// What became of memcached's items.
+    pub(super) fn items(&mut self, items: &Items) {
+        self.add("items set", items.set.to_string());
+        self.add("items found", items.checked.found.to_string());
+        self.add("items equal", items.checked.equal.to_string());
     }
 
     /// Ends with the proof and the verdict.
@@ -46,20 +54,23 @@ impl Rows {
         self.add("page frames before", frames.pages_before.to_string());
         self.add("page frames after", frames.pages_after.to_string());
         self.add("in the same place", frames.same_place.to_string());
-        let equal = if frames.outside_pages_equal { "equal" } else { "DIFFERENT" };
-        self.add("bytes seen from outside", equal);
+        if let Some(equal) = frames.outside_pages_equal {
+            self.add("bytes seen from outside", if equal { "equal" } else { "DIFFERENT" });
+        }
         self.add("verdict", if ok { "everything came through" } else { "FAILED" });
         self.0
     }
 }
 
-/// In two steps, the last look includes the wait between them, so it belongs to neither.
+/// In two steps, the last look includes the wait between them, so it belongs to neither; the service's
+/// includes the rest of the shutdown.
 fn belongs(step: &Phase, phase: &Phase) -> bool {
     let prepares = ["hold", "compose", "load"].contains(&step.name);
     match phase.name {
         KEXEC => true,
         LOAD => prepares,
         EXEC => !prepares && step.name != "last_look",
+        SERVICE => step.name != "last_look",
         _ => false,
     }
 }

@@ -4,6 +4,7 @@ use comfy_table::Table;
 use serde::Serialize;
 
 use crate::demo::frames::Frames;
+use crate::demo::items::Items;
 use crate::demo::journey::{Jump, Phase};
 use crate::demo::rows::{Rows, seconds};
 
@@ -23,21 +24,12 @@ pub(super) struct Report {
     pub(super) frames: Frames,
 }
 
-#[derive(Debug, Serialize)]
-pub(super) struct Items {
-    pub(super) set: u64,
-    pub(super) found: u64,
-    pub(super) equal: u64,
-}
-
 impl Report {
     pub(super) fn table(&self) -> Table {
         let mut rows = Rows::of(&self.jump);
         rows.phases(&self.phases, &self.jump);
         rows.add("memcached away", seconds(self.service_gap_seconds));
-        rows.add("items set", self.items.set.to_string());
-        rows.add("items found", self.items.found.to_string());
-        rows.add("items equal", self.items.equal.to_string());
+        rows.items(&self.items);
         rows.end(&self.frames, self.ok)
     }
 }

@@ -40,7 +40,8 @@ struct Kvm {
 pub(super) fn play(bed: &Testbed, options: &Options, kernel: &Kernel) -> Result<Report> {
     // A huge page has 2 MiB.
     let append = format!("hugepages={}", MEMORY_MIB / 2);
-    let mut journey = Journey::begin(bed, "demo-vm", options, HOST_MIB, &append)?;
+    let machine = |host: &_| Ok(bed.vm("demo-vm", host).memory_mib(HOST_MIB).append(&append));
+    let mut journey = Journey::begin(bed, options, machine)?;
     prepare_host(&mut journey.vm)?;
     journey.vm.sh("mkdir -p /dev/hugepages && mount -t hugetlbfs hugetlbfs /dev/hugepages")?;
     let memory_before = meminfo(&mut journey.vm, "MemTotal")?;
@@ -51,7 +52,7 @@ pub(super) fn play(bed: &Testbed, options: &Options, kernel: &Kernel) -> Result<
     })?;
     let kvm: Kvm = qemu::command(&mut journey.vm, "query-kvm", &json!({}))?;
     qemu::ignore_shared(&mut journey.vm)?;
-    let before = frames::of(&mut journey.vm, RAM_BEFORE)?;
+    let before = journey.vm.frames(RAM_BEFORE)?;
     journey.vm.sh(&format!("head -c {STATE_FILE} /dev/zero > {STATE_BEFORE}"))?;
     journey.load(&SOURCES)?;
 
@@ -88,12 +89,12 @@ pub(super) fn play(bed: &Testbed, options: &Options, kernel: &Kernel) -> Result<
         // The round that was cut, and a whole one.
         qemu::await_beat(vm, &said_before, |beat| beat.rounds >= last.rounds + 2)
     })?;
-    let after = frames::of(&mut journey.vm, RAM_AFTER)?;
+    let after = journey.vm.frames(RAM_AFTER)?;
     let memory_after = meminfo(&mut journey.vm, "MemTotal")?;
     let said = said_before + &qemu::serial(&mut journey.vm)?;
     let guest = Guest::from_beats(&beats::of(&said), &last, kernel, kvm.enabled, state_bytes)?;
 
-    let frames = Frames::compare(&before, &after, bytes_before == bytes_after);
+    let frames = Frames::compare(&before, &after, Some(bytes_before == bytes_after));
     Ok(Report {
         version: 1,
         ok: guest.one_life
@@ -101,7 +102,7 @@ pub(super) fn play(bed: &Testbed, options: &Options, kernel: &Kernel) -> Result<
             && frames.pages_before * frames::PAGE == guest.memory_bytes
             && frames.pages_after == frames.pages_before
             && frames.same_place == frames.pages_before
-            && frames.outside_pages_equal,
+            && frames.outside_pages_equal == Some(true),
         jump,
         blackout_seconds,
         phases: journey.phases,
