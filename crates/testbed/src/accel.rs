@@ -73,6 +73,7 @@ fn probe(folder: &Path, kernel: &Kernel, images: &Images) -> bool {
         nodes: 1,
         append: String::new(),
         resets: false,
+        ssh: None,
         limit: PROBE_LIMIT,
     };
     let Ok(mut vm) = Vm::boot(&machine, &folder.join("runs")) else { return false };

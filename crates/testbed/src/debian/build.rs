@@ -15,7 +15,7 @@ use crate::run::run;
 
 /// What tests need beside what every Debian system has.
 const PACKAGES: &str = "systemd,systemd-sysv,dbus,udev,initramfs-tools,zstd,kmod,e2fsprogs,procps,\
-                        memcached,redis-server,python3,python3-systemd";
+                        memcached,redis-server,python3,python3-systemd,openssh-server";
 
 /// What no test reads, and drivers: nearly all of them are for hardware that no machine has.
 const LEFT_OUT: [&str; 9] = [
@@ -31,8 +31,20 @@ const LEFT_OUT: [&str; 9] = [
 ];
 
 /// The drivers that come along.
-const DRIVERS: [&str; 10] =
-    ["acpi", "ata", "block", "char", "dax", "firmware", "md", "nvdimm", "scsi", "virtio"];
+const DRIVERS: [&str; 12] = [
+    "acpi/*",
+    "ata/*",
+    "block/*",
+    "char/*",
+    "dax/*",
+    "firmware/*",
+    "md/*",
+    "net/net_failover.ko*",
+    "net/virtio_net.ko*",
+    "nvdimm/*",
+    "scsi/*",
+    "virtio/*",
+];
 
 /// Room for what tests install and write, in KiB; it costs time whenever the image is checked.
 const SPARE_KIB: u64 = 192 * 1024;
@@ -57,7 +69,7 @@ pub(super) fn image(root: &Root, artifacts: &Artifacts, suite: Suite) -> Result<
         command.arg(format!("--dpkgopt=path-exclude={path}"));
     }
     for name in DRIVERS {
-        command.arg(format!("--dpkgopt=path-include=*/modules/*/kernel/drivers/{name}/*"));
+        command.arg(format!("--dpkgopt=path-include=*/modules/*/kernel/drivers/{name}"));
     }
     // mmdebstrap runs a file that it can execute with the root folder as its argument.
     command

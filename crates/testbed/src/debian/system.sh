@@ -60,7 +60,7 @@ WantedBy=sysinit.target
 END
 
 chroot . systemctl enable pkram-test-agent.service
-chroot . systemctl disable memcached.service redis-server.service
+chroot . systemctl disable memcached.service redis-server.service ssh.service
 # Nobody logs in, and under emulation whatever runs by the clock runs in the middle of a test.
 chroot . systemctl mask getty.target apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer \
     e2scrub_all.timer e2scrub_reap.service fstrim.timer

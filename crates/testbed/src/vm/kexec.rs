@@ -39,6 +39,26 @@ impl Vm {
         let start = Instant::now();
         let sent = self.agent.send(request);
         let id = self.noting(sent)?;
+        self.arrive(start, limit, &words, Some(id))
+    }
+
+    /// Waits for the next kernel's agent, where something else than a command of ours brings the
+    /// kexec or reset about, or has brought it about since the machine was last asked anything.
+    ///
+    /// # Errors
+    /// No agent answers within `limit`, or the machine dies.
+    pub fn await_kernel(&mut self, limit: Duration) -> Result<Hop> {
+        self.arrive(Instant::now(), limit, "waiting", None)
+    }
+
+    /// Waits for the next hello; `id` is the command's that is to bring it about.
+    fn arrive(
+        &mut self,
+        start: Instant,
+        limit: Duration,
+        words: &str,
+        id: Option<u64>,
+    ) -> Result<Hop> {
         let mut last_sign = start;
         let hello = loop {
             let message = self.message(start + limit);
@@ -49,7 +69,9 @@ impl Vm {
                     (self.listener)(&line);
                 }
                 // `kexec -e` through init scripts may end before the jump: that is no failure.
-                Message::Reply { id: of, result } if of == id => refuse_failure(&words, result)?,
+                Message::Reply { id: of, result } if Some(of) == id => {
+                    refuse_failure(words, result)?;
+                }
                 Message::Reply { .. } => {}
             }
         };

@@ -40,6 +40,7 @@ pub(crate) struct Machine {
     pub(crate) nvdimm_mib: Option<u32>,
     pub(crate) append: String,
     pub(crate) resets: bool,
+    pub(crate) ssh: Option<u16>,
     /// From QEMU's start to the agent's hello.
     pub(crate) limit: Duration,
 }
@@ -68,6 +69,7 @@ impl<'a> Builder<'a> {
             nvdimm_mib: None,
             append: String::new(),
             resets: false,
+            ssh: None,
             limit: Duration::from_secs(180),
         };
         Self { bed, machine, packages: Vec::new(), installs: false }
@@ -145,6 +147,14 @@ impl<'a> Builder<'a> {
         self
     }
 
+    /// Connects the machine to this host alone, as 10.0.2.15/24 on its one Ethernet device, with
+    /// this port of 127.0.0.1 leading to its port 22.
+    #[must_use]
+    pub fn ssh(mut self, port: u16) -> Self {
+        self.machine.ssh = Some(port);
+        self
+    }
+
     /// Installs Debian packages once the system runs, all at once; only Debian machines can.
     #[must_use]
     pub fn install(mut self, packages: &[impl AsRef<Path>]) -> Self {
@@ -196,6 +206,11 @@ pub(super) fn command(machine: &Machine, run: &Path, sockets: &Path) -> Result<C
         // QEMU starts the guest once we are connected, so no word of it is lost.
         .args(["-chardev", &socket("agent", "on", sockets), "-serial", "chardev:agent"])
         .args(["-chardev", &socket("qmp", "off", sockets), "-mon", "chardev=qmp,mode=control"]);
+    if let Some(port) = machine.ssh {
+        let leads = format!("hostfwd=tcp:127.0.0.1:{port}-10.0.2.15:22");
+        command.args(["-netdev", &format!("user,id=net,restrict=on,{leads}")]);
+        command.args(["-device", "virtio-net-pci,netdev=net,romfile="]);
+    }
     disks::add(&mut command, &machine.disks, run)?;
     firmware::add(&mut command, machine, run)?;
     Ok(command)
