@@ -148,8 +148,8 @@ pub enum Verb {
         /// Whom to ask.
         store: StoreSocket,
     },
-    /// Show where the blackout of the kexec that started this kernel went, and how memory lay before
-    /// and lies now
+    /// Show where the blackout of the kexec that started this kernel went, how memory lay before and
+    /// lies now, and what of it is missing; exit status 1 where something is
     Report {
         /// Write it as one self-contained page with pictures to FILE; `-` is standard output
         #[arg(long, value_name = "FILE", conflicts_with_all = ["history", "prometheus"])]

@@ -14,6 +14,7 @@
 //! | [`reserve`] | memory that is kept out of RAM from boot on |
 //! | [`region`] | in the next kernel: discover, mount, verify, release |
 //! | [`report`] | where the blackout went, how memory lies; [`history`]: of the last kexecs |
+//! | [`arrivals`] | there: what became of the sources of `pkram.toml` |
 //! | [`loaded`] | there: nodes by name, their objects as files and mappings |
 //!
 //! Before the jump every error leaves the old system as it was. After it nothing that does not
@@ -23,6 +24,7 @@
 
 pub mod ages;
 mod attributes;
+pub mod arrivals;
 pub mod census;
 pub mod filesystem;
 pub mod handover;

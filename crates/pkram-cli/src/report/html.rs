@@ -84,6 +84,9 @@ fn figures(f: &mut fmt::Formatter<'_>, report: &Report) -> fmt::Result {
     {
         figures.push(("Blackout", words::seconds(blackout), words::until(until).to_owned()));
     }
+    for (source, why) in report.missing() {
+        figures.push(("Missing", escape(source), escape(why)));
+    }
     let made = report.jump.as_ref().map(|jump| jump.region);
     if let Some(region) = report.regions.iter().find(|r| Some(r.uuid) == made)
         && let (Some(kept), Some(moved), Some(moves)) = (region.kept, region.moved, region.moves)

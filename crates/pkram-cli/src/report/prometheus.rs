@@ -4,6 +4,7 @@
 //! seconds, sizes in bytes. What is not known has no sample.
 
 use super::words;
+use pkram::arrivals::Came;
 use pkram::picture::{Kind, Picture};
 use pkram::report::Report;
 use pkram::report::timeline::{Name, Timeline};
@@ -33,6 +34,7 @@ impl Display for Metrics<'_> {
         if let Some(timeline) = &report.timeline {
             blackout(&mut out, timeline)?;
         }
+        sources(&mut out, report)?;
         regions(&mut out, report)?;
         memory(&mut out, report)?;
         history(&mut out, report)
@@ -55,6 +57,19 @@ fn blackout(out: &mut Out<'_, '_>, timeline: &Timeline) -> fmt::Result {
         if let Some(seconds) = timeline.seconds(name) {
             out.sample("pkram_phase_seconds", &labels, seconds)?;
         }
+    }
+    Ok(())
+}
+
+fn sources(out: &mut Out<'_, '_>, report: &Report) -> fmt::Result {
+    let sources = || report.arrived.iter().flat_map(|arrived| &arrived.sources);
+    if sources().next().is_some() {
+        let help = "Whether memory of a source was to come in this boot, and did not.";
+        out.metric("pkram_source_missing", help)?;
+    }
+    for (source, came) in sources() {
+        let missing = u8::from(matches!(came, Came::Missing { .. }));
+        out.sample("pkram_source_missing", &[("source", source)], missing)?;
     }
     Ok(())
 }
@@ -213,13 +228,22 @@ mod tests {
         let metrics = parse(&Metrics(&report).to_string());
         assert_eq!(metrics["pkram_info"][0].0["kernel"], report.kernel);
         let units = ["_seconds", "_bytes"];
-        let counts = ["pkram_info", "pkram_started", "pkram_regions", "pkram_history_kexecs"];
+        let counts = [
+            "pkram_info",
+            "pkram_started",
+            "pkram_source_missing",
+            "pkram_regions",
+            "pkram_history_kexecs",
+        ];
         for (name, samples) in &metrics {
             let unit = units.iter().any(|unit| name.ends_with(unit)) || name.ends_with("_spans");
             assert!(name.starts_with("pkram_"), "{name}");
             assert!(unit || counts.contains(&name.as_str()), "{name} has no unit");
             assert!(!samples.is_empty(), "{name} has no samples");
         }
+        let missing = &metrics["pkram_source_missing"];
+        let missing: Vec<_> = missing.iter().map(|(of, is)| (of["source"].as_str(), *is)).collect();
+        assert_eq!(missing, [("memcached", 0.0), ("redis", 1.0)]);
         let phases = &metrics["pkram_phase_seconds"];
         let names: BTreeSet<_> = phases.iter().map(|s| s.0["phase"].clone()).collect();
         assert_eq!(names.len(), report.timeline.as_ref().unwrap().phases.len());

@@ -4,12 +4,14 @@
 use super::html::Page;
 use super::prometheus::Metrics;
 use super::text::{History, Text};
+use pkram::arrivals::{Arrivals, Came};
 use pkram::handover::Handover;
 use pkram::history::{Arrival, Entry, Outcome, Way};
 use pkram::picture::{Flow, Kind, Picture, Strip};
 use pkram::report::clock::Boot;
 use pkram::report::timeline::Timeline;
 use pkram::report::{Jump, RegionLine, Report};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 const WRITE: &str = "PKRAM_WRITE_GOLDEN";
@@ -135,6 +137,13 @@ pub(super) fn report() -> Report {
             region: region.uuid,
             old_kernel: Some("6.1.0-53-amd64".to_owned()),
             time: 1_795_000_002_000_000_000,
+        }),
+        arrived: Some(Arrivals {
+            version: 1,
+            sources: BTreeMap::from([
+                ("memcached".to_owned(), Came::InPlace { at: vec!["/srv/memcached".to_owned()] }),
+                ("redis".to_owned(), Came::Missing { why: "<none> is here".to_owned() }),
+            ]),
         }),
         timeline: Some(timeline()),
         regions: vec![region],

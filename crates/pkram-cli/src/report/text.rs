@@ -28,6 +28,9 @@ impl fmt::Display for Text<'_> {
             }
             None => writeln!(f, "started     not by pkram")?,
         }
+        for (source, why) in self.0.missing() {
+            writeln!(f, "missing     {}: {}", words::plain(source), words::plain(why))?;
+        }
         if let Some(timeline) = timeline {
             blackout(f, timeline)?;
         }

@@ -1,4 +1,4 @@
-//! `pkram report`: where the blackout went, and how memory lies.
+//! `pkram report`: where the blackout went, how memory lies, and whether it is all here.
 
 use crate::answer::print;
 use crate::report::{html::Page, prometheus::Metrics, text::History, text::Text};
@@ -36,7 +36,9 @@ pub(crate) fn run(json: bool, form: Form<'_>) -> anyhow::Result<ExitCode> {
         Form::Html(path) => std::fs::write(path, Page(&report).to_string())
             .with_context(|| path.display().to_string())?,
     }
-    Ok(ExitCode::SUCCESS)
+    // A collector reads its metrics, and a browser its page, whatever they tell.
+    let told = matches!(form, Form::Answer) && !report.is_whole();
+    Ok(if told { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 fn say(text: &str) -> io::Result<()> {

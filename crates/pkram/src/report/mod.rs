@@ -7,6 +7,7 @@
 //! region's manifest ──► before    how memory lay, and what was to become of it
 //! /proc/iomem, spans ─► after     how it lies now
 //! history.jsonl ──────► history   the last kexecs
+//! arrival.json ───────► arrived   what became of the sources of pkram.toml
 //! ```
 //!
 //! What cannot be read is left out, and a note says why.
@@ -15,6 +16,7 @@ pub mod clock;
 mod memory;
 pub mod timeline;
 
+use crate::arrivals::{self, Arrivals};
 use crate::handover::Handover;
 use crate::history::{self, Arrival, Entry};
 use crate::machine;
@@ -23,6 +25,7 @@ use crate::picture::Picture;
 use crate::region::{self, Discovered, Region};
 use clock::Boot;
 use serde::Serialize;
+use std::path::Path;
 use timeline::{Marks, Timeline};
 use uuid::Uuid;
 
@@ -33,6 +36,8 @@ pub struct Report {
     pub kernel: String,
     /// The kexec that started it, if pkram did it.
     pub jump: Option<Jump>,
+    /// What became of each source of `pkram.toml` in this boot; none where the service did not say.
+    pub arrived: Option<Arrivals>,
     /// Where the blackout went.
     pub timeline: Option<Timeline>,
     /// The regions that are here.
@@ -107,6 +112,9 @@ impl Report {
             let boot = boot.with(arrival.map(|a| a.clock).unwrap_or_default());
             Timeline::measure(record, &boot, arrival.map(|a| a.monotonic))
         });
+        if Path::new(arrivals::PATH).exists() {
+            report.arrived = report.take(Arrivals::read(), "what arrived");
+        }
         let found = report.take(region::discover(), "regions").unwrap_or_default();
         let manifests: Vec<_> = found.regions.iter().map(|r| report.manifest(r)).collect();
         report.regions = found.regions.iter().zip(&manifests).map(RegionLine::of).collect();
@@ -119,6 +127,18 @@ impl Report {
         });
         report.after = report.memory(&found, &manifests);
         report
+    }
+
+    /// Whether all memory is here that was to come, as far as can be told: each source, each span.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        let spans = self.damaged == 0 && self.regions.iter().all(|region| region.missing == 0);
+        spans && self.missing().next().is_none()
+    }
+
+    /// The sources that were to come and did not, with the reason.
+    pub fn missing(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.arrived.iter().flat_map(Arrivals::missing)
     }
 
     /// What was written down when the memory of this boot was back.
