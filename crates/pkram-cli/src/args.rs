@@ -29,7 +29,15 @@ pub enum Verb {
     /// Say whether it would work, and if not why and what would help; what would be kept, moved and
     /// left free; load nothing. Without a source: what can be said without
     #[command(mut_arg("sources", |a| a.required(false)))]
-    Check(Save),
+    Check {
+        #[command(flatten)]
+        /// What would be saved.
+        save: Save,
+        /// Whether `systemctl kexec` would keep what /etc/pkram/pkram.toml names, as it is now, and
+        /// what services have handed over to pkramd
+        #[arg(long, conflicts_with = "Save")]
+        config: bool,
+    },
     /// Hold the sources, plan, load the next kernel, and jump into it
     Kexec {
         /// What to save.

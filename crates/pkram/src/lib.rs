@@ -8,13 +8,14 @@
 //! |---|---|
 //! | [`nodes`] | what to keep: named nodes of objects, by the program's own word |
 //! | [`source`] | what to keep: trees, memfds, SysV segments, as the user names them |
+//! | [`configured`] | what to keep, and into which kernel, as `pkram.toml` says it |
 //! | [`preflight`] | would it work, and why not |
 //! | [`census`] | hold: pins; census: which page lies where; the last look |
 //! | [`save`] | plan, compose, stage, load, jump |
 //! | [`reserve`] | memory that is kept out of RAM from boot on |
 //! | [`region`] | in the next kernel: discover, mount, verify, release |
-//! | [`report`] | where the blackout went, how memory lies; [`history`]: of the last kexecs |
 //! | [`arrivals`] | there: what became of the sources of `pkram.toml` |
+//! | [`report`] | where the blackout went, how memory lies; [`history`]: of the last kexecs |
 //! | [`loaded`] | there: nodes by name, their objects as files and mappings |
 //!
 //! Before the jump every error leaves the old system as it was. After it nothing that does not
@@ -23,9 +24,10 @@
 #![deny(unsafe_code)]
 
 pub mod ages;
-mod attributes;
 pub mod arrivals;
+mod attributes;
 pub mod census;
+pub mod configured;
 pub mod filesystem;
 pub mod handover;
 pub mod head;

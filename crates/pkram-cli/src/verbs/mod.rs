@@ -25,7 +25,7 @@ use std::process::ExitCode;
 pub(crate) fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
     let bars = Bars::new(cli.quiet);
     match &cli.verb {
-        Verb::Check(save) => check::run(cli.json, save, &bars),
+        Verb::Check { save, config } => check::run(cli.json, save, *config, &bars),
         Verb::Kexec { save, holder: true, .. } => kexec::hold(cli, save, &bars),
         Verb::Kexec { load_only: true, .. } => kexec::start_holder(),
         Verb::Kexec { save, .. } => kexec::run(cli, save, &bars),

@@ -42,22 +42,35 @@ pub struct Finding {
 }
 
 impl Finding {
-    fn new(about: impl Into<String>, answer: Answer, reason: impl Into<String>) -> Self {
+    /// An answer without a remedy.
+    pub fn new(about: impl Into<String>, answer: Answer, reason: impl Into<String>) -> Self {
         Self { about: about.into(), answer, reason: reason.into(), remedy: None }
     }
 
-    fn yes(about: impl Into<String>, reason: impl Into<String>) -> Self {
+    /// [`Answer::Yes`].
+    pub fn yes(about: impl Into<String>, reason: impl Into<String>) -> Self {
         Self::new(about, Answer::Yes, reason)
     }
 
-    fn no(about: impl Into<String>, reason: impl Into<String>) -> Self {
+    /// [`Answer::No`].
+    pub fn no(about: impl Into<String>, reason: impl Into<String>) -> Self {
         Self::new(about, Answer::No, reason)
     }
 
+    /// Says what would change the answer.
     #[must_use]
-    fn with_remedy(self, remedy: Option<impl Into<String>>) -> Self {
+    pub fn with_remedy(self, remedy: Option<impl Into<String>>) -> Self {
         Self { remedy: remedy.map(Into::into), ..self }
     }
+}
+
+/// A source that is asked about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// Which.
+    pub spec: SourceSpec,
+    /// Whether the answer is no where it cannot be kept; else the others go without it.
+    pub required: bool,
 }
 
 /// All answers, and what they are about.
@@ -70,10 +83,10 @@ pub struct Preflight {
 }
 
 impl Preflight {
-    /// Asks about the kexec with these sources and options; without a kernel, only about the machine
+    /// Asks about the kexec with these sources and options; the sources that can be kept are planned for; without a kernel, only about the machine
     /// and the sources.
     pub fn look(
-        specs: &[SourceSpec],
+        wanted: &[Wanted],
         options: &Result<Options, NoKernel>,
         progress: &dyn Progress,
     ) -> Self {
@@ -85,19 +98,23 @@ impl Preflight {
             ),
         }
         let mut save = crate::nodes::Save::new();
-        match source::add_each(&mut save, specs, &BTreeSet::new()) {
+        let specs: Vec<_> = wanted.iter().map(|w| w.spec.clone()).collect();
+        match source::add_each(&mut save, &specs, &BTreeSet::new()) {
             Err(error) => findings.push(Finding::no("sources", error.to_string())),
-            Ok(added) => findings.extend(specs.iter().zip(added.outcomes).map(|(spec, added)| {
-                let about = format!("source {}", spec.name);
+            Ok(added) => findings.extend(wanted.iter().zip(added.outcomes).map(|(wanted, added)| {
+                let about = format!("source {}", wanted.spec.name);
+                let lost = if wanted.required { Answer::No } else { Answer::Unknown };
                 match added {
-                    Ok(()) => Finding::yes(about, format!("{} can be kept", spec.what)),
-                    Err(error) => Finding::no(about, error.to_string()).with_remedy(error.remedy()),
+                    Ok(()) => Finding::yes(about, format!("{} can be kept", wanted.spec.what)),
+                    Err(error) => {
+                        Finding::new(about, lost, error.to_string()).with_remedy(error.remedy())
+                    }
                 }
             })),
         }
         let mut preflight = Self { findings, prepared: None };
         let Ok(options) = options else { return preflight };
-        if specs.is_empty() || !preflight.passed() {
+        if save.is_empty() || !preflight.passed() {
             return preflight;
         }
         match prepare(save, options, progress) {

@@ -1,4 +1,11 @@
 //! `pkram check`: the whole preparation, and then nothing.
+//!
+//! ```text
+//! command line ──────────────────────┐
+//! pkram.toml, pkramd ── configured ──┴─► Preflight ─► answers, and what will happen
+//! ```
+
+mod configured;
 
 use crate::answer::print;
 use crate::args::Save;
@@ -7,7 +14,7 @@ use config::size::show;
 use pkram::census::{self, Manner};
 use pkram::manifest::{Manifest, PlanFigures};
 use pkram::nodes;
-use pkram::preflight::{Answer, Finding, Preflight};
+use pkram::preflight::{Answer, Finding, Preflight, Wanted};
 use pkram::reserve::Ways;
 use pkram::save::{CmdlineChoice, Costs, NextOptions, NoKernel, Options, Prepared};
 use pkram::source::{self, SourceError, SourceSpec};
@@ -17,8 +24,14 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// All answers on standard output, whatever they are; exit status 1 where one is no.
-pub(crate) fn run(json: bool, save: &Save, bars: &Bars) -> anyhow::Result<ExitCode> {
-    let preflight = Preflight::look(&specs(save)?, &options(save), bars);
+pub(crate) fn run(json: bool, save: &Save, config: bool, bars: &Bars) -> anyhow::Result<ExitCode> {
+    let preflight = if config {
+        configured::look(bars)
+    } else {
+        let wanted = |spec| Wanted { spec, required: true };
+        let wanted: Vec<_> = specs(save)?.into_iter().map(wanted).collect();
+        Preflight::look(&wanted, &options(save), bars)
+    };
     let passed = preflight.passed();
     let prepared = preflight.prepared.as_ref();
     print(
