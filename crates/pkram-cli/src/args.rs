@@ -176,6 +176,23 @@ pub enum Verb {
     Config(Config),
 }
 
+impl Verb {
+    /// Whether it answers a question and changes nothing: then a failure is no answer.
+    #[must_use]
+    pub const fn looks(&self) -> bool {
+        matches!(
+            self,
+            Self::Check { .. }
+                | Self::Config(_)
+                | Self::Inspect { .. }
+                | Self::List
+                | Self::Report { .. }
+                | Self::Status
+                | Self::Verify { .. }
+        )
+    }
+}
+
 /// What about the configuration.
 #[derive(Debug, Subcommand)]
 pub enum Config {

@@ -2,7 +2,12 @@
 //!
 //! One file a verb in `verbs/`. What a verb answers goes through [`answer::print`]; nothing
 //! else reaches stdout.
-//! Exit status: 0 done, 1 refused or failed, 2 usage.
+//!
+//! | exit status | verbs that look | verbs that do something |
+//! |---|---|---|
+//! | 0 | the answer is yes | done |
+//! | 1 | the answer is no, and says why on stdout | refused or failed, as stderr says |
+//! | 2 | there is no answer, as stderr says | the command line could not be understood |
 
 #![forbid(unsafe_code)]
 
@@ -31,7 +36,7 @@ fn main() -> ExitCode {
             if let Some(remedy) = remedy(&error) {
                 eprintln!("       -> {remedy}");
             }
-            ExitCode::FAILURE
+            if cli.verb.looks() { ExitCode::from(2) } else { ExitCode::FAILURE }
         }
     }
 }

@@ -52,7 +52,7 @@ fn all_mistakes_are_told() {
     assert_eq!(json["errors"][1]["line"], 4);
     assert_eq!(json["errors"][1]["message"], "source.a.pth: unknown; did you mean path?");
     let shown = pkram(&["config", "show", "--root", root.path().to_str().unwrap()]);
-    assert_eq!(shown.status.code(), Some(1));
+    assert_eq!(shown.status.code(), Some(2));
     assert!(shown.stdout.is_empty());
     assert!(String::from_utf8(shown.stderr).unwrap().contains("did you mean path?"));
 }

@@ -12,9 +12,9 @@ const STATUS: &str = "
 
 | | |
 |-----|---|
-| `0` | Done. |
-| `1` | Refused or failed, with a message on standard error. |
-| `2` | The command line could not be understood. |
+| `0` | Done, or the answer is yes. |
+| `1` | Refused or failed, with a message on standard error. Where only a question was asked: the answer is no, and stands on standard output. |
+| `2` | The command line could not be understood. Where only a question was asked: there is no answer, and a message on standard error says why. |
 ";
 
 /// The page of a whole program, whose verbs have pages of their own.
