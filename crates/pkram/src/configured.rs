@@ -6,7 +6,7 @@ use crate::source::{self, SourceSpec};
 use config::{Cmdline, Kernel, Source, What};
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::process::Command;
 
 /// Why a source is not there.
@@ -27,6 +27,14 @@ pub enum ConfiguredError {
     /// There is none with this key.
     #[error("no SysV segment has the key {0:#x}")]
     NoSegment(i32),
+    /// A match that is not what its name says.
+    #[error("{found} is a link; name {target} in pkram.toml instead", found = .found.display(), target = .target.display())]
+    Link {
+        /// The match.
+        found: PathBuf,
+        /// What it is.
+        target: PathBuf,
+    },
 }
 
 /// What of a configured source there is now, each part with a name of its own. Paths need not be
@@ -53,6 +61,51 @@ pub fn specs(source: &Source) -> Result<Vec<SourceSpec>, ConfiguredError> {
             matches.filter_map(|found| Some(path(source.match_name(&found)?, found))).collect()
         }
     })
+}
+
+/// Refuses a match that could not come back to where its name says: a link to elsewhere. With
+/// nothing left of it but its target, nobody could tell that the configuration means that.
+///
+/// # Errors
+/// It is such a link.
+pub fn refuse_link(source: &Source, spec: &SourceSpec) -> Result<(), ConfiguredError> {
+    let source::What::Path(found) = &spec.what else { return Ok(()) };
+    let target = resolved(found);
+    if is_from(source, &spec.name, &target) {
+        return Ok(());
+    }
+    Err(ConfiguredError::Link { found: found.clone(), target })
+}
+
+/// Whether the node `name` that was saved from the path `from` is what a source says now.
+#[must_use]
+pub fn is_from(source: &Source, name: &str, from: &Path) -> bool {
+    match &source.what {
+        What::Path(path) => resolved(path) == from,
+        What::Glob(pattern) => {
+            let base = fixed(Path::new(pattern));
+            let as_named = from.strip_prefix(resolved(&base)).map(|rest| base.join(rest));
+            as_named.is_ok_and(|path| source.match_name(&path).as_deref() == Some(name))
+        }
+        // systemd makes them nowhere else.
+        What::Unit(_) => from.starts_with("/run") && from.components().count() > 2,
+        What::SysvKey(_) => false,
+    }
+}
+
+/// A path as saves note it, without links, as far as it is there now.
+fn resolved(path: &Path) -> PathBuf {
+    match (path.canonicalize(), path.parent(), path.file_name()) {
+        (Ok(real), ..) => real,
+        (Err(_), Some(parent), Some(name)) => resolved(parent).join(name),
+        (Err(_), ..) => path.to_owned(),
+    }
+}
+
+/// What comes before the first wildcard of a pattern.
+fn fixed(pattern: &Path) -> PathBuf {
+    let is_wild = |part: &Component| part.as_os_str().to_string_lossy().contains(['*', '?', '[']);
+    pattern.components().take_while(|part| !is_wild(part)).collect()
 }
 
 /// The configured kernel, else what this machine would boot. Of one that was found the command line
@@ -118,6 +171,7 @@ fn segment(key: i32) -> Result<i32, ConfiguredError> {
 mod tests {
     use super::*;
     use config::Config;
+    use std::os::unix::fs::symlink;
 
     fn config(text: &str) -> Config {
         Config::parse("pkram.toml".as_ref(), text).unwrap()
@@ -134,6 +188,27 @@ mod tests {
         let names: Vec<_> = specs.iter().map(|spec| spec.name.as_str()).collect();
         assert_eq!(names, ["pg-pg-1", "pg-pg-2"]);
         assert!(specs.iter().all(|spec| spec.in_place));
+    }
+
+    #[test]
+    fn links_on_the_way_are_followed_and_links_among_the_matches_are_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let real = dir.path().canonicalize().unwrap();
+        fs::create_dir_all(real.join("run/pg-1")).unwrap();
+        symlink("run", real.join("var")).unwrap();
+        symlink("pg-1", real.join("run/pg-2")).unwrap();
+        let at = |path: &str| real.join(path).display().to_string();
+        let (path, glob) = (at("var/x"), at("var/pg-*"));
+        let config = config(&format!("[source.a]\npath = '{path}'\n[source.pg]\nglob = '{glob}'"));
+        let source = |name: &str| config.sources.iter().find(|s| s.name == name).unwrap();
+        // What is not there yet, below what is.
+        assert!(is_from(source("a"), "a", &real.join("run/x")));
+        assert!(!is_from(source("a"), "a", &real.join("run/y")));
+        assert!(is_from(source("pg"), "pg-pg-1", &real.join("run/pg-1")));
+        assert!(!is_from(source("pg"), "pg-pg-2", &real.join("run/pg-1")));
+        let specs = specs(source("pg")).unwrap();
+        let whole = specs.iter().filter(|spec| refuse_link(source("pg"), spec).is_ok());
+        assert_eq!(whole.map(|spec| spec.name.as_str()).collect::<Vec<_>>(), ["pg-pg-1"]);
     }
 
     #[test]

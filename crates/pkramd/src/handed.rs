@@ -5,11 +5,12 @@
 //! any start                   systemd's fd store of pkramd ─► Store      (it held them meanwhile)
 //! ```
 
-use crate::arrive::{Arrivals, Came, is_of};
+use crate::arrive::is_of;
 use crate::control::DIR;
 use crate::journal::Event;
 use anyhow::Context as _;
 use config::{Config, Handover, Who};
+use pkram::arrivals::{Arrivals, Came};
 use pkram::loaded::load_from;
 use pkram::region::{Region, contents, discover, find_mounted, release};
 use pkramd::store;

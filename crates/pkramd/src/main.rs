@@ -20,7 +20,6 @@ mod handed;
 mod journal;
 mod late;
 mod namespace;
-mod sources;
 mod stage;
 
 use clap::Parser;

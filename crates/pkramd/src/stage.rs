@@ -1,13 +1,14 @@
 //! On the way down, when all services have stopped: what is there to keep is held, the next kernel
 //! is loaded, and everything waits for the jump.
 
-use crate::arrive::{self, Arrivals, Came};
+use crate::arrive;
 use crate::attempt::Attempt;
 use crate::journal::Event;
 use crate::namespace::keep_memory_mounted;
-use crate::sources;
 use anyhow::bail;
-use config::{Cmdline, Config};
+use config::Config;
+use pkram::arrivals::{Arrivals, Came};
+use pkram::configured::{refuse_link, set_cmdline, specs};
 use pkram::history::{self, Entry, Way};
 use pkram::holder::Seat;
 use pkram::nodes::Save;
@@ -97,9 +98,8 @@ pub(crate) fn load_next(config: &Config) -> anyhow::Result<()> {
 /// what the boot loader would give, where none is configured.
 fn next_kernel(config: &Config) -> anyhow::Result<NextOptions> {
     let kernel = &config.kernel;
-    let reuse = |append: Option<&String>| CmdlineChoice::Reuse { append: append.cloned() };
     let configured = kernel.image.as_ref().map(|image| NextOptions {
-        cmdline: reuse(None),
+        cmdline: CmdlineChoice::Reuse { append: None },
         ..NextOptions::new(image, kernel.initrd.as_ref(), "")
     });
     let found = [NextOptions::installed, NextOptions::running];
@@ -113,11 +113,7 @@ fn next_kernel(config: &Config) -> anyhow::Result<NextOptions> {
                 continue;
             }
         };
-        match &kernel.cmdline {
-            Cmdline::Whole(whole) => next.cmdline = CmdlineChoice::Append(whole.clone()),
-            Cmdline::Append(more) => next.cmdline = reuse(Some(more)),
-            Cmdline::Reuse => {}
-        }
+        set_cmdline(&mut next, &kernel.cmdline);
         match NextKernel::read(&next) {
             Ok(_) => {
                 troubles.iter().for_each(|trouble: &String| Event::OtherKernel.tell(trouble));
@@ -149,10 +145,10 @@ fn present(config: &Config) -> anyhow::Result<(Vec<SourceSpec>, Vec<String>)> {
     let arrivals = Arrivals::read().unwrap_or_default();
     let (mut held, mut carried) = (Vec::new(), Vec::new());
     for source in &config.sources {
-        let specs = match sources::specs(source) {
+        let specs = match specs(source) {
             Ok(specs) => specs,
             Err(error) => {
-                let why = format!("is not kept: {error:#}");
+                let why = format!("is not kept: {error}");
                 Event::SourceLeftOut.tell_of(&source.name, &why);
                 continue;
             }
@@ -160,6 +156,10 @@ fn present(config: &Config) -> anyhow::Result<(Vec<SourceSpec>, Vec<String>)> {
         // Once its mount is gone, another file may show in its place.
         let here = matches!(arrivals.sources.get(&source.name), Some(Came::InPlace { .. }));
         for spec in specs {
+            if let Err(link) = refuse_link(source, &spec) {
+                Event::SourceLeftOut.tell_of(&spec.name, &format!("is not kept: {link}"));
+                continue;
+            }
             let device = match &spec.what {
                 What::Path(path) => path.metadata().map(|found| found.dev()).ok(),
                 _ => None,

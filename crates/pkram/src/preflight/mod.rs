@@ -101,16 +101,18 @@ impl Preflight {
         let specs: Vec<_> = wanted.iter().map(|w| w.spec.clone()).collect();
         match source::add_each(&mut save, &specs, &BTreeSet::new()) {
             Err(error) => findings.push(Finding::no("sources", error.to_string())),
-            Ok(added) => findings.extend(wanted.iter().zip(added.outcomes).map(|(wanted, added)| {
-                let about = format!("source {}", wanted.spec.name);
-                let lost = if wanted.required { Answer::No } else { Answer::Unknown };
-                match added {
-                    Ok(()) => Finding::yes(about, format!("{} can be kept", wanted.spec.what)),
-                    Err(error) => {
-                        Finding::new(about, lost, error.to_string()).with_remedy(error.remedy())
+            Ok(added) => {
+                findings.extend(wanted.iter().zip(added.outcomes).map(|(wanted, added)| {
+                    let about = format!("source {}", wanted.spec.name);
+                    let lost = if wanted.required { Answer::No } else { Answer::Unknown };
+                    match added {
+                        Ok(()) => Finding::yes(about, format!("{} can be kept", wanted.spec.what)),
+                        Err(error) => {
+                            Finding::new(about, lost, error.to_string()).with_remedy(error.remedy())
+                        }
                     }
-                }
-            })),
+                }))
+            }
         }
         let mut preflight = Self { findings, prepared: None };
         let Ok(options) = options else { return preflight };

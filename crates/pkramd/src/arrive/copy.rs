@@ -1,9 +1,9 @@
 //! Copies back what is to be where it came from.
 
 use super::nodes::Found;
-use super::record::{Arrivals, Came};
 use crate::journal::Event;
 use config::{Arrival, Source};
+use pkram::arrivals::{Arrivals, Came};
 use pkram::progress::Silent;
 use pkram::region::Region;
 use pkram::restore::{RestoreOptions, restore};

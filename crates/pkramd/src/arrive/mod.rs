@@ -11,10 +11,8 @@
 mod copy;
 mod nodes;
 mod place;
-mod record;
 
 pub(crate) use nodes::{is_of, nodes};
-pub(crate) use record::{Arrivals, Came};
 
 use crate::attempt::{Attempt, Expected, STATE};
 use crate::journal::Event;
@@ -22,7 +20,8 @@ use anyhow::{Context as _, bail};
 use config::{Arrival, Config, Source};
 use copy::copy;
 use nodes::Found;
-use pkram::history;
+use pkram::arrivals::{Arrivals, Came};
+use pkram::history::{self, Outcome};
 use pkram::region::{Region, discover};
 use pkramd::store::owner_of;
 use place::in_place;
@@ -103,7 +102,7 @@ pub(crate) fn run(config: &Config, early: bool) -> anyhow::Result<()> {
         }
     }
     if attempt.is_some() {
-        let (outcome, message) = arrivals.outcome();
+        let (outcome, message) = outcome(&arrivals);
         if let Err(error) = history::finish(outcome, message) {
             Event::Note.tell(&format!("the history has no word of this arrival: {error}"));
         }
@@ -111,7 +110,18 @@ pub(crate) fn run(config: &Config, early: bool) -> anyhow::Result<()> {
     if early {
         arrivals.sources.retain(|_, came| came.is_here());
     }
-    arrivals.write()
+    Ok(arrivals.write()?)
+}
+
+/// In one word, and what is missing.
+fn outcome(arrivals: &Arrivals) -> (Outcome, Option<String>) {
+    let missing: Vec<_> = arrivals.missing().map(|(name, why)| format!("{name}: {why}")).collect();
+    let outcome = match (missing.is_empty(), arrivals.sources.values().any(Came::is_here)) {
+        (true, _) => Outcome::Back,
+        (false, true) => Outcome::Partly,
+        (false, false) => Outcome::Lost,
+    };
+    (outcome, (!missing.is_empty()).then(|| missing.join("; ")))
 }
 
 fn tell(name: &str, came: &Came) {

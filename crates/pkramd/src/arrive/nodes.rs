@@ -1,9 +1,9 @@
 //! The nodes of all regions here, and whose they are.
 
 use crate::journal::Event;
-use crate::sources::is_from;
 use anyhow::{Context as _, bail};
 use config::{Source, What};
+use pkram::configured::is_from;
 use pkram::manifest::{self, Manifest, Origin};
 use pkram::region::{Region, contents};
 use std::path::Path;

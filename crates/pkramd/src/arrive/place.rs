@@ -1,10 +1,10 @@
 //! Puts in place what stays on its region.
 
 use super::nodes::Found;
-use super::record::Came;
 use crate::generate::{NODES, has_mount_unit};
 use anyhow::{Context as _, bail};
 use config::{Arrival, Source};
+use pkram::arrivals::Came;
 use pkram::loaded::load_from;
 use pkram::manifest::Origin;
 use pkram::region::{Region, contents};

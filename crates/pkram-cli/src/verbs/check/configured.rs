@@ -9,8 +9,8 @@
 //! What services have handed over to pkramd is required.
 
 use crate::bar::Bars;
-use config::{Config, HANDOVER_NODES, Source};
-use pkram::configured::{next, specs};
+use config::{Config, HANDOVER_NODES, Reboot, Source};
+use pkram::configured::{next, refuse_link, specs};
 use pkram::filesystem::{Kind, kind_of};
 use pkram::is_loaded;
 use pkram::preflight::{Answer, Finding, Preflight, Wanted};
@@ -31,7 +31,7 @@ pub(super) fn look(bars: &Bars) -> Preflight {
         None => Finding::no("pkramd", "does not run, so nothing would be kept")
             .with_remedy(Some("systemctl start pkramd")),
     });
-    findings.push(begins());
+    findings.push(begins(config.shutdown.reboot));
     let mut wanted = Vec::new();
     let regions = regions();
     for source in &config.sources {
@@ -78,8 +78,13 @@ fn daemon() -> Option<u32> {
 }
 
 /// systemd begins a kexec only where something is loaded.
-fn begins() -> Finding {
+fn begins(reboot: Reboot) -> Finding {
     match is_loaded(Path::new("/sys")) {
+        Ok(false) if reboot == Reboot::Firmware => {
+            let why =
+                "nothing is loaded, as reboot = \"firmware\" has it: pkramd kexec is to begin";
+            Finding::yes("placeholder", why)
+        }
         Ok(true) => Finding::yes("placeholder", "something is loaded: systemctl kexec begins"),
         Ok(false) => {
             Finding::no("placeholder", "nothing is loaded: systemctl kexec does not begin")
@@ -114,6 +119,10 @@ fn standing(source: &Source, regions: &BTreeSet<u64>, wanted: &mut Vec<Wanted>) 
     };
     let mut findings = Vec::new();
     for spec in specs {
+        if let Err(link) = refuse_link(source, &spec) {
+            findings.push(left_out(about(&spec.name), link.to_string()));
+            continue;
+        }
         let device = match &spec.what {
             What::Path(path) => match fs::metadata(path) {
                 Ok(file) => Some(file.dev()),
