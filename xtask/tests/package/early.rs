@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use testbed::{Hop, Kernel, Suite, Vm, e2e};
+use testbed::{Hop, Suite, Vm, e2e};
 
 use crate::package;
 
@@ -25,36 +25,65 @@ fn a_key_is_back_before_the_root_filesystem() -> Result<()> {
            DESTDIR=/tmp/initramfs /usr/share/initramfs-tools/hooks/pkram
            rmdir /tmp/initramfs")?;
 
-    configure(&mut vm, new, "")?;
+    configure(&mut vm, [&new.guest_image(), &new.debian_initrd()], "")?;
     // An upgrade makes the newest kernel's initramfs anew, because a source is early now.
     let said = vm.program(["sh", "-c", "dpkg --install /opt/packages/pkram_*.deb 2>&1"]);
     let said = said.limit(LIMIT).run()?;
     assert!(said.contains(&format!("Generating {}", new.debian_initrd())), "{said}");
-    vm.sh("systemctl reload pkramd
-           install -d -m 700 /run/keys
-           echo secret > /run/keys/luks
-           chmod 400 /run/keys/luks
-           echo warm > /dev/shm/cache")?;
+    vm.run(["systemctl", "reload", "pkramd"])?;
+    make(&mut vm)?;
     let hop = kexec(&mut vm)?;
     assert_eq!(hop.to.release, new.release);
-    assert!(came_before_systemd(&mut vm, "source keys was copied to /run/keys")?);
-    let key =
-        vm.sh("stat -c '%a %s' /run/keys /run/keys/luks; cat /run/keys/luks /dev/shm/cache")?;
-    assert!(key.starts_with("700 ") && key.contains("\n400 7\nsecret\nwarm\n"), "{key}");
-    // What came late was not early, and all memory is back.
-    assert!(!came_before_systemd(&mut vm, "source cache was copied")?);
-    assert_eq!(vm.program(["pkram", "--json", "list"]).exec()?.json::<List>()?.regions.len(), 0);
+    came_as_copies(&mut vm)?;
 
-    configure(&mut vm, new, "arrival = \"in-place\"")?;
+    configure(&mut vm, [&new.guest_image(), &new.debian_initrd()], "arrival = \"in-place\"")?;
     let update = ["update-initramfs", "-u", "-k", &new.release];
     vm.program(update).limit(LIMIT).run()?;
     vm.sh("systemctl reload pkramd")?;
     kexec(&mut vm)?;
-    assert!(came_before_systemd(&mut vm, "source keys is in place at /run/keys")?);
+    assert!(came_before_root(&mut vm, "source keys is in place at /run/keys")?);
     assert_eq!(vm.sh("cat /run/keys/luks /dev/shm/cache")?, "secret\nwarm\n");
     assert!(vm.sh("findmnt -n -o FSTYPE,OPTIONS /run/keys")?.starts_with("ext4 "));
     let regions = vm.program(["pkram", "--json", "list"]).exec()?.json::<List>()?.regions;
     assert_eq!(regions.len(), 1, "{regions:?}");
+    Ok(())
+}
+
+#[test]
+fn a_key_is_back_as_early_by_dracut() -> Result<()> {
+    let Some(bed) = e2e("a_key_is_back_as_early_by_dracut") else { return Ok(()) };
+    let (old, new) = (bed.kernel("6.1")?, bed.kernel("6.12")?);
+    let machine = bed.debian("package-dracut", Suite::Bookworm, old)?.memory_mib(1536);
+    let mut vm = machine.install(&[package()]).boot()?;
+    configure(&mut vm, [&new.guest_image(), "/boot/dracut.img"], "")?;
+    let dracut = ["dracut", "--kver", &new.release, "/boot/dracut.img"];
+    vm.program(dracut).limit(LIMIT).run()?;
+    vm.run(["systemctl", "reload", "pkramd"])?;
+    make(&mut vm)?;
+    let hop = kexec(&mut vm)?;
+    assert_eq!(hop.to.release, new.release);
+    // It was dracut's initramfs that brought it.
+    vm.sh("journalctl --boot | grep dracut")?;
+    came_as_copies(&mut vm)
+}
+
+/// A key, and a cache that is in no hurry.
+fn make(vm: &mut Vm) -> Result<()> {
+    vm.sh("install -d -m 700 /run/keys
+           echo secret > /run/keys/luks
+           chmod 400 /run/keys/luks
+           echo warm > /dev/shm/cache")
+        .map(drop)
+}
+
+fn came_as_copies(vm: &mut Vm) -> Result<()> {
+    assert!(came_before_root(vm, "source keys was copied to /run/keys")?);
+    let key =
+        vm.sh("stat -c '%a %s' /run/keys /run/keys/luks; cat /run/keys/luks /dev/shm/cache")?;
+    assert!(key.starts_with("700 ") && key.contains("\n400 7\nsecret\nwarm\n"), "{key}");
+    // What came late was not early, and all memory is back.
+    assert!(!came_before_root(vm, "source cache was copied")?);
+    assert_eq!(vm.program(["pkram", "--json", "list"]).exec()?.json::<List>()?.regions.len(), 0);
     Ok(())
 }
 
@@ -63,9 +92,8 @@ struct List {
     regions: Vec<serde_json::Value>,
 }
 
-/// A key that is early, and a cache that is not; how both come back.
-fn configure(vm: &mut Vm, next: &Kernel, arrival: &str) -> Result<()> {
-    let (image, initrd) = (next.guest_image(), next.debian_initrd());
+/// The next kernel and its initramfs; a key that is early, and a cache that is not; how both come back.
+fn configure(vm: &mut Vm, [image, initrd]: [&str; 2], arrival: &str) -> Result<()> {
     let text = format!(
         "[kernel]\nimage = \"{image}\"\ninitrd = \"{initrd}\"\n\
          [source.keys]\npath = \"/run/keys\"\nearly = true\n{arrival}\n\
@@ -83,9 +111,9 @@ fn kexec(vm: &mut Vm) -> Result<Hop> {
     Ok(hop)
 }
 
-/// Whether the kernel's log has a line of pkramd, and has it from before systemd's first one.
-fn came_before_systemd(vm: &mut Vm, line: &str) -> Result<bool> {
+/// Whether the kernel's log has a line of pkramd, and has it from before the root filesystem was mounted.
+fn came_before_root(vm: &mut Vm, line: &str) -> Result<bool> {
     let log = vm.run(["dmesg"])?;
-    let systemd = log.find("systemd[1]: systemd 257").context("no systemd in the log")?;
-    Ok(log.find(line).is_some_and(|at| at < systemd))
+    let root = log.find("EXT4-fs (vda): mounted").context("no root filesystem in the log")?;
+    Ok(log.find(line).is_some_and(|at| at < root))
 }

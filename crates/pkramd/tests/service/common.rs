@@ -30,7 +30,8 @@ fn make_package() -> Result<PathBuf> {
     Ok(PathBuf::from(said.lines().next().context("cargo xtask deb made no package")?))
 }
 
-/// A Debian machine with pkram installed and configured. The next kernel is `next`.
+/// A Debian machine with pkram installed and configured, bookworm's with BIOS and trixie's with UEFI.
+/// The next kernel is `next`.
 pub(crate) fn machine(
     bed: &Testbed,
     test: &str,
@@ -40,6 +41,7 @@ pub(crate) fn machine(
     resets: bool,
 ) -> Result<Vm> {
     let builder = bed.debian(test, suite, from)?.install(&[package()?]).resets(resets);
+    let builder = builder.uefi(suite == Suite::Trixie);
     let mut vm = builder.boot()?;
     configure(&mut vm, next, config)?;
     Ok(vm)

@@ -15,7 +15,8 @@ use crate::run::run;
 
 /// What tests need beside what every Debian system has.
 const PACKAGES: &str = "systemd,systemd-sysv,dbus,udev,initramfs-tools,zstd,kmod,e2fsprogs,procps,\
-                        memcached,redis-server,python3,python3-systemd,openssh-server";
+                        memcached,redis-server,python3,python3-systemd,openssh-server,\
+                        dracut-core";
 
 /// What no test reads, and drivers: nearly all of them are for hardware that no machine has.
 const LEFT_OUT: [&str; 9] = [
