@@ -33,6 +33,11 @@ impl Attempt {
         }
     }
 
+    /// Whether one was noted.
+    pub(crate) fn is_noted() -> bool {
+        Path::new(STATE).join(FILE).exists()
+    }
+
     /// Notes that it failed.
     pub(crate) fn fail(why: &str) -> io::Result<()> {
         let noted = Self::read().unwrap_or_default();

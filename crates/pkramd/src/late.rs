@@ -12,7 +12,6 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{StatVfsMountFlags, statvfs, sync};
 use rustix::mount::{MountFlags, mount_remount};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
-use std::path::Path;
 use std::process::Command;
 
 /// How long one small file may take.
@@ -28,10 +27,10 @@ pub(crate) fn note_failure(why: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Notes it. The root filesystem alone is still mounted; where the folder is on another one, that
-/// is empty now, and nothing is noted.
+/// Notes it, beside what the stage has noted: where nothing of that shows now, the folder is not on the
+/// root filesystem, which alone is still mounted, or nobody may write there.
 pub(crate) fn write_failure(why: &str) -> anyhow::Result<()> {
-    if !Path::new(STATE).is_dir() {
+    if !Attempt::is_noted() {
         return Ok(());
     }
     let was_read_only = statvfs(STATE)?.f_flag.contains(StatVfsMountFlags::RDONLY);
