@@ -43,6 +43,8 @@ pub enum Part {
     },
     /// `systemctl kexec`, where reboot = "firmware" keeps that from beginning by itself
     Kexec,
+    /// Read the configuration anew, or fail where it has mistakes (`systemctl reload pkramd`)
+    Reload,
     /// Make everything ready for the jump (when pkram-shutdown.service stops)
     Stage,
     /// Jump, or return where that is not to be (in system-shutdown/)

@@ -40,6 +40,8 @@ pub(crate) enum Ask {
     Begin,
     /// Load it, or unload it, as the configuration says.
     Settle,
+    /// Read the configuration anew.
+    Reload,
 }
 
 /// What is answered.

@@ -4,7 +4,7 @@ use crate::control::{self, Ask, Reply, Verb};
 use crate::handed;
 use crate::journal::Event;
 use crate::stage::{Staged, load_next};
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use config::{Config, Reboot};
 use kexec::placeholder;
 use pkram::holder::Seat;
@@ -70,7 +70,8 @@ pub(crate) fn run(config: Config) -> anyhow::Result<()> {
         }
         if reloaded {
             drain(&reload);
-            daemon.reload();
+            // The journal has what is wrong.
+            let _ = daemon.reload();
         }
         // What was stored before a shutdown is asked about is part of it.
         for event in server.turn(&mut daemon.store, daemon.pid1.as_mut()) {
@@ -134,6 +135,7 @@ impl Daemon {
             Ask::Jump(_) => self.jump(),
             Ask::Begin => done(self.begin()),
             Ask::Settle => done(self.settle()),
+            Ask::Reload => done(self.reload()),
         };
         control::reply(&client, &answer);
     }
@@ -183,16 +185,22 @@ impl Daemon {
         Reply::Failed(why)
     }
 
-    fn reload(&mut self) {
+    fn reload(&mut self) -> anyhow::Result<()> {
         match Config::read(Path::new("/")) {
             Ok(config) => {
                 self.store.set_rules(handed::rules(&config));
                 self.config = config;
                 self.settle_idle();
+                Ok(())
             }
-            Err(rejected) => rejected.errors.iter().for_each(|error| {
-                Event::Configuration.tell(&format!("{error}; the configuration stays as it was"));
-            }),
+            Err(rejected) => {
+                let errors: Vec<_> = rejected.errors.iter().map(ToString::to_string).collect();
+                for error in &errors {
+                    let text = format!("{error}; the configuration stays as it was");
+                    Event::Configuration.tell(&text);
+                }
+                bail!("{}; the configuration stays as it was", errors.join("; "))
+            }
         }
     }
 

@@ -19,7 +19,6 @@ use pkram::holder;
 use std::fs::File;
 use std::io::Write as _;
 use std::process::{Command, ExitCode};
-use std::time::Duration;
 
 /// Asks the daemon to make everything ready, if this shutdown is to end in a kexec.
 pub(crate) fn stage(config: &Config) -> anyhow::Result<ExitCode> {
@@ -64,23 +63,6 @@ pub(crate) fn jump(config: &Config, verb: &str) -> anyhow::Result<()> {
     }
     bail!(why)
 }
-
-/// Begins a kexec where the configuration keeps systemd from beginning one by itself.
-pub(crate) fn kexec() -> anyhow::Result<ExitCode> {
-    if let Reply::Failed(why) = ask(Ask::Begin, BEGIN).context("ask pkramd")? {
-        bail!("the kexec cannot begin: {why}");
-    }
-    let systemctl = Command::new("systemctl").arg("kexec").status().context("start systemctl")?;
-    if !systemctl.success() {
-        // What is loaded would make a kexec of a later reboot.
-        ask(Ask::Settle, BEGIN).context("ask pkramd")?;
-        return Ok(ExitCode::FAILURE);
-    }
-    Ok(ExitCode::SUCCESS)
-}
-
-/// Loading a placeholder takes no time; under Secure Boot it is a whole kernel.
-const BEGIN: Duration = Duration::from_secs(60);
 
 /// Unloads; what is loaded would jump into pages that are no longer held. A daemon that is late must
 /// not load anything after that.

@@ -20,6 +20,7 @@ mod handed;
 mod journal;
 mod late;
 mod namespace;
+mod orders;
 mod stage;
 
 use clap::Parser;
@@ -40,25 +41,30 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
-    if cli.part.is_none() {
-        alone::stand_alone()?;
-    }
-    let config = Config::read(Path::new("/")).unwrap_or_else(|rejected| {
+    match &cli.part {
+        Some(Part::Stage) => return down::stage(&config()),
+        Some(Part::Kexec) => return orders::kexec(),
+        None => {
+            alone::stand_alone()?;
+            daemon::run(config())
+        }
+        Some(Part::Arrive { early }) => arrive::run(&config(), *early),
+        Some(Part::Early) => arrive::early(&config()),
+        Some(Part::Await { name }) => arrive::require(&config(), name),
+        Some(Part::Forget { name }) => arrive::forget(name),
+        Some(Part::Generate { dirs }) => generate::generate(&config(), Path::new("/"), &dirs[0]),
+        Some(Part::Jump { verb }) => down::jump(&config(), verb),
+        Some(Part::NoteFailure { why }) => late::write_failure(why),
+        Some(Part::Reload) => orders::reload(),
+    }?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What is right of the configuration; the journal has what is not.
+fn config() -> Config {
+    Config::read(Path::new("/")).unwrap_or_else(|rejected| {
         let told = |error: &config::ConfigError| Event::Configuration.tell(&error.to_string());
         rejected.errors.iter().for_each(told);
         *rejected.rest
-    });
-    match &cli.part {
-        Some(Part::Kexec) => return down::kexec(),
-        Some(Part::Stage) => return down::stage(&config),
-        None => daemon::run(config),
-        Some(Part::Arrive { early }) => arrive::run(&config, *early),
-        Some(Part::Early) => arrive::early(&config),
-        Some(Part::Await { name }) => arrive::require(&config, name),
-        Some(Part::Forget { name }) => arrive::forget(name),
-        Some(Part::Generate { dirs }) => generate::generate(&config, Path::new("/"), &dirs[0]),
-        Some(Part::Jump { verb }) => down::jump(&config, verb),
-        Some(Part::NoteFailure { why }) => late::write_failure(why),
-    }?;
-    Ok(ExitCode::SUCCESS)
+    })
 }

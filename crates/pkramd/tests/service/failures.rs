@@ -60,7 +60,7 @@ fn a_broken_configuration_only_delays() -> Result<()> {
     let mut vm = machine(bed, "broken-config", Suite::Bookworm, [kernel, kernel], CONFIG, false)?;
     write_words(&mut vm, "kept")?;
     vm.sh("echo '[source.words' >> /etc/pkram/pkram.toml")?;
-    vm.exec(["systemctl", "reload", "pkramd"])?;
+    ensure!(vm.exec(["systemctl", "reload", "pkramd"])?.code != Some(0), "it read nonsense");
     vm.kexec_into(["systemctl", "kexec"], HOP)?;
     vm.exec(["systemctl", "is-system-running", "--wait"])?;
     let said = journal(&mut vm, "0");
