@@ -5,6 +5,7 @@
 mod chain;
 mod chosen;
 mod common;
+mod configured;
 mod foreign;
 mod generations;
 mod killed;
