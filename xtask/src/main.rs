@@ -5,6 +5,7 @@
 mod bench;
 mod deb;
 mod demo;
+mod fleet;
 mod guest;
 mod html;
 mod machines;
@@ -31,6 +32,8 @@ enum Verb {
     /// Watch a real memcached's memory, with `vm` a running guest, or with `service` a Debian system's
     /// services survive the replacement of the kernel under them
     Demo(demo::Args),
+    /// Run the recipes for rolling updates, Ansible's and kured's, against a Debian machine
+    Fleet(fleet::Args),
     /// Look at the page of `pkram report` in headless Chromium; installs it where it is missing
     Html(html::Args),
     /// Ask `pkram check` on many machines, and see whether it was right
@@ -48,6 +51,7 @@ fn main() -> anyhow::Result<()> {
         Verb::Bench(args) => bench::run(&args),
         Verb::Deb(args) => deb::run(&args),
         Verb::Demo(args) => demo::run(&args),
+        Verb::Fleet(args) => fleet::run(&args),
         Verb::Html(args) => html::run(&args),
         Verb::Machines(args) => machines::run(&args),
         Verb::Man(args) => man::run(&args),
