@@ -17,6 +17,18 @@ pub struct Arrivals {
     pub version: u32,
     /// By the source's name.
     pub sources: BTreeMap<String, Came>,
+    /// What services and users had handed over, by their names.
+    #[serde(default)]
+    pub handovers: BTreeMap<String, HandedOver>,
+}
+
+/// What became of one service's or user's descriptors.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HandedOver {
+    /// How many are here.
+    pub descriptors: usize,
+    /// Why others are not, for people.
+    pub lost: Vec<String>,
 }
 
 /// What became of a source.
@@ -80,12 +92,16 @@ impl Arrivals {
         Ok(fs::write(path, serde_json::to_vec(self)?)?)
     }
 
-    /// The sources that were to come and did not, with the reason.
+    /// What was to come and did not, a source's or of a handover, with the reason.
     pub fn missing(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.sources.iter().filter_map(|(name, came)| match came {
+        let sources = self.sources.iter().filter_map(|(name, came)| match came {
             Came::Missing { why } => Some((name.as_str(), why.as_str())),
             _ => None,
-        })
+        });
+        let handovers = self.handovers.iter();
+        sources.chain(handovers.flat_map(|(owner, HandedOver { lost, .. })| {
+            lost.iter().map(|why| (owner.as_str(), why.as_str()))
+        }))
     }
 }
 
@@ -101,5 +117,17 @@ mod tests {
             "d":{"came":"copied","to":["/y"]}}}"#;
         let arrivals: Arrivals = serde_json::from_str(text).unwrap();
         assert_eq!(arrivals.missing().collect::<Vec<_>>(), [("b", "no region")]);
+    }
+
+    #[test]
+    fn what_a_service_lost_is_missing_as_well() {
+        let lost = vec!["its record is none".to_owned()];
+        let owners =
+            [("app.service", HandedOver { descriptors: 1, lost }), ("fine", HandedOver::default())];
+        let handovers = owners.map(|(owner, of)| (owner.to_owned(), of)).into();
+        let arrivals = Arrivals { handovers, ..Arrivals::default() };
+        let again: Arrivals =
+            serde_json::from_slice(&serde_json::to_vec(&arrivals).unwrap()).unwrap();
+        assert_eq!(again.missing().collect::<Vec<_>>(), [("app.service", "its record is none")]);
     }
 }

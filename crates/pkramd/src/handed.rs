@@ -14,7 +14,7 @@ use pkram::arrivals::{Arrivals, Came};
 use pkram::loaded::load_from;
 use pkram::region::{Region, contents, discover, find_mounted, release};
 use pkramd::store;
-use pkramd::store::{Arrived, Owner, Pid1, Rule, Store, listen_descriptors, owner_of};
+use pkramd::store::{Arrived, Pid1, Rule, Store, listen_descriptors, owner_of};
 use std::env;
 use std::fs;
 use std::path::Path;
@@ -52,16 +52,16 @@ pub(crate) fn take_in(config: &Config) -> (Store, Option<Pid1>) {
 
 /// Takes in what the regions here have of it, and releases those that nobody needs any more.
 fn arrive(config: &Config, store: &mut Store) -> anyhow::Result<()> {
-    let arrivals = Arrivals::read().unwrap_or_default();
-    let copied =
-        |node: &str| {
-            config.sources.iter().filter(|source| is_of(source, node)).any(|source| {
-                matches!(arrivals.sources.get(&source.name), Some(Came::Copied { .. }))
-            })
-        };
+    let known = Arrivals::read();
+    let mut arrivals = known.as_ref().cloned().unwrap_or_default();
+    let sources = arrivals.sources.clone();
+    let copied = |node: &str| {
+        let mut of = config.sources.iter().filter(|source| is_of(source, node));
+        of.any(|source| matches!(sources.get(&source.name), Some(Came::Copied { .. })))
+    };
     for region in discover()?.regions {
         let uuid = region.uuid;
-        match arrive_from(&region, store, &copied) {
+        match arrive_from(&region, store, &copied, &mut arrivals) {
             Ok(false) => {}
             Ok(true) => {
                 if let Err(error) = give_back(&region) {
@@ -73,7 +73,8 @@ fn arrive(config: &Config, store: &mut Store) -> anyhow::Result<()> {
             }
         }
     }
-    Ok(())
+    // Where nobody knows what became of the sources, nothing may look as if they were well.
+    if known.is_ok() { Ok(arrivals.write()?) } else { Ok(()) }
 }
 
 /// Takes in what one region has. Returns whether all of it is somewhere else now; of nodes that are
@@ -82,6 +83,7 @@ fn arrive_from(
     region: &Region,
     store: &mut Store,
     copied: &dyn Fn(&str) -> bool,
+    arrivals: &mut Arrivals,
 ) -> anyhow::Result<bool> {
     if !region.missing.is_empty() {
         return Ok(false);
@@ -92,35 +94,33 @@ fn arrive_from(
     if owners.is_empty() {
         return Ok(false);
     }
-    let (mut objects, mut whole) = (Vec::new(), true);
+    let (mut objects, mut lost) = (Vec::new(), Vec::new());
     for (node, owner) in &owners {
         let loaded = load_from(region.clone(), node)?;
         for object in Arrived::all_of(&loaded)? {
             match object {
                 Ok(object) => objects.push((owner.clone(), object)),
-                Err(error) => {
-                    whole = false;
-                    lost(owner, &error);
-                }
+                Err(error) => lost.push((owner.clone(), error)),
             }
         }
     }
     let before = store.entries().len();
-    for error in store.arrive(objects) {
-        whole = false;
-        Event::Handover.tell(&error.to_string());
-    }
+    lost.extend(store.arrive(objects));
     let arrived = store.entries().get(before..).unwrap_or_default();
     for (_, owner) in &owners {
+        let came = arrivals.handovers.entry(owner.to_string()).or_default();
         let count = arrived.iter().filter(|entry| entry.owner == *owner).count();
+        came.descriptors += count;
         Event::Arrived.tell(&format!("{count} descriptors of {owner} have arrived"));
+        for (_, error) in lost.iter().filter(|(of, _)| of == owner) {
+            let why = format!("a descriptor has not arrived: {error}");
+            Event::Handover.tell(&format!("{owner}: {why}"));
+            came.lost.push(why);
+        }
     }
     let mut rest = nodes.iter().filter(|node| owner_of(node).is_none());
-    Ok(whole && arrived.iter().all(|e| e.region_file.is_none()) && rest.all(|n| copied(n)))
-}
-
-fn lost(owner: &Owner, error: &dyn std::fmt::Display) {
-    Event::Handover.tell(&format!("a descriptor of {owner} has not arrived: {error}"));
+    let moved = arrived.iter().all(|entry| entry.region_file.is_none());
+    Ok(lost.is_empty() && moved && rest.all(|node| copied(node)))
 }
 
 /// Gives a region back that is mounted for us alone.

@@ -35,6 +35,7 @@ impl Display for Metrics<'_> {
             blackout(&mut out, timeline)?;
         }
         sources(&mut out, report)?;
+        handovers(&mut out, report)?;
         regions(&mut out, report)?;
         memory(&mut out, report)?;
         history(&mut out, report)
@@ -70,6 +71,18 @@ fn sources(out: &mut Out<'_, '_>, report: &Report) -> fmt::Result {
     for (source, came) in sources() {
         let missing = u8::from(matches!(came, Came::Missing { .. }));
         out.sample("pkram_source_missing", &[("source", source)], missing)?;
+    }
+    Ok(())
+}
+
+fn handovers(out: &mut Out<'_, '_>, report: &Report) -> fmt::Result {
+    let handovers = || report.arrived.iter().flat_map(|arrived| &arrived.handovers);
+    if handovers().next().is_some() {
+        let help = "Descriptors that were handed over before the kexec, and did not arrive.";
+        out.metric("pkram_handover_lost", help)?;
+    }
+    for (owner, came) in handovers() {
+        out.sample("pkram_handover_lost", &[("owner", owner)], came.lost.len())?;
     }
     Ok(())
 }
@@ -232,6 +245,7 @@ mod tests {
             "pkram_info",
             "pkram_started",
             "pkram_source_missing",
+            "pkram_handover_lost",
             "pkram_regions",
             "pkram_history_kexecs",
         ];

@@ -4,7 +4,7 @@
 use super::html::Page;
 use super::prometheus::Metrics;
 use super::text::{History, Text};
-use pkram::arrivals::{Arrivals, Came};
+use pkram::arrivals::{Arrivals, Came, HandedOver};
 use pkram::handover::Handover;
 use pkram::history::{Arrival, Entry, Outcome, Way};
 use pkram::picture::{Flow, Kind, Picture, Strip};
@@ -144,6 +144,10 @@ pub(super) fn report() -> Report {
                 ("memcached".to_owned(), Came::InPlace { at: vec!["/srv/memcached".to_owned()] }),
                 ("redis".to_owned(), Came::Missing { why: "<none> is here".to_owned() }),
             ]),
+            handovers: BTreeMap::from([(
+                "app.service".to_owned(),
+                HandedOver { descriptors: 3, lost: Vec::new() },
+            )]),
         }),
         timeline: Some(timeline()),
         regions: vec![region],

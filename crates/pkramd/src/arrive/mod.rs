@@ -23,17 +23,16 @@ use nodes::Found;
 use pkram::arrivals::{Arrivals, Came};
 use pkram::history::{self, Outcome};
 use pkram::region::{Region, discover};
-use pkramd::store::owner_of;
+use pkramd::store::{node_name, owner_of};
 use place::in_place;
-use std::collections::BTreeMap;
 use std::io::Write as _;
 
 /// Brings back what came, notes what did not; in an initramfs (`early`) only sources that are for it,
 /// and what did not come is left to a later run.
 pub(crate) fn run(config: &Config, early: bool) -> anyhow::Result<()> {
-    let here = here_already();
+    let mut arrivals = here_already();
+    let here = arrivals.sources.clone();
     let is_here = |source: &Source| here.contains_key(&source.name);
-    let mut arrivals = Arrivals { version: 1, sources: here.clone() };
     let sources: Vec<_> = config.sources.iter().filter(|s| s.early || !early).collect();
     // What is noted on disks cannot be read yet.
     let attempt = if early { None } else { Attempt::take() };
@@ -81,6 +80,15 @@ pub(crate) fn run(config: &Config, early: bool) -> anyhow::Result<()> {
                 let came = in_place(source, &nodes, &regions);
                 arrivals.sources.insert(source.name.clone(), came);
             }
+        }
+    }
+    for owner in attempt.iter().flat_map(|attempt| &attempt.nodes).filter_map(|node| owner_of(node))
+    {
+        let node = node_name(&owner);
+        if !found.iter().any(|f| f.node.name == node) {
+            let why = why_missing(attempt.as_ref(), &regions);
+            Event::Missing.tell(&format!("what {owner} had handed over is missing: {why}"));
+            arrivals.handovers.entry(owner.to_string()).or_default().lost.push(why);
         }
     }
     let mut expected = expected;
@@ -144,10 +152,11 @@ pub(crate) fn early(config: &Config) -> anyhow::Result<()> {
 }
 
 /// What came earlier in this boot, in the initramfs above all: `/run` moves from there into the system.
-fn here_already() -> BTreeMap<String, Came> {
+fn here_already() -> Arrivals {
     let mut arrivals = Arrivals::read().unwrap_or_default();
+    arrivals.version = 1;
     arrivals.sources.retain(|_, came| came.is_here());
-    arrivals.sources
+    arrivals
 }
 
 /// Expects the memory of a source no more: its service begins without it.

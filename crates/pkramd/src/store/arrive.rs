@@ -157,19 +157,20 @@ struct Whole {
 
 impl Store {
     /// Takes in what owners had stored before the kexec. A file that several had is one file again.
-    /// What is returned did not arrive; all else is there.
-    pub fn arrive(&mut self, objects: Vec<(Owner, Arrived)>) -> Vec<ArriveError> {
+    /// What is returned did not arrive, and whose it was; all else is there.
+    pub fn arrive(&mut self, objects: Vec<(Owner, Arrived)>) -> Vec<(Owner, ArriveError)> {
         let (mut files, mut errors) = (BTreeMap::new(), Vec::new());
         for (owner, object) in objects {
-            match arrive_one(owner, &object, &mut files) {
+            match arrive_one(owner.clone(), &object, &mut files) {
                 Ok(entry) => self.entries.push(entry),
-                Err(error) => errors.push(error),
+                Err(error) => errors.push((owner, error)),
             }
         }
         // Now that all are open, also for writing.
-        for (path, Whole { file, seals, .. }) in files.into_values().filter(|(_, w)| !w.in_place) {
+        let copies = files.into_values().filter(|(.., whole)| !whole.in_place);
+        for (owner, path, Whole { file, seals, .. }) in copies {
             if let Err(e) = fcntl_add_seals(&file, seals) {
-                errors.push(ArriveError::Seals { path, seals, source: e.into() });
+                errors.push((owner, ArriveError::Seals { path, seals, source: e.into() }));
             }
         }
         errors
@@ -179,7 +180,7 @@ impl Store {
 fn arrive_one(
     owner: Owner,
     object: &Arrived,
-    files: &mut BTreeMap<(u64, u64), (PathBuf, Whole)>,
+    files: &mut BTreeMap<(u64, u64), (Owner, PathBuf, Whole)>,
 ) -> Result<Entry, ArriveError> {
     let path = &object.path;
     let io = |e: rustix::io::Errno| ArriveError::Io { path: path.clone(), source: e.into() };
@@ -191,9 +192,9 @@ fn arrive_one(
         let (path, expected) = (path.clone(), record.size);
         return Err(ArriveError::Size { path, expected, found });
     }
-    let (_, whole) = match files.entry((stat.st_dev, stat.st_ino)) {
+    let (.., whole) = match files.entry((stat.st_dev, stat.st_ino)) {
         Slot::Occupied(known) => known.into_mut(),
-        Slot::Vacant(new) => new.insert((path.clone(), whole(object, &record)?)),
+        Slot::Vacant(new) => new.insert((owner.clone(), path.clone(), whole(object, &record)?)),
     };
     let own = format!("/proc/self/fd/{}", whole.file.as_raw_fd());
     let descriptor = open(own, record.flags | OFlags::CLOEXEC, Mode::empty()).map_err(io)?;

@@ -213,7 +213,7 @@ fn what_does_not_check_out_costs_only_itself() {
     let errors = store.arrive(objects);
     assert_eq!(store.entries().len(), 1);
     assert_eq!(errors.len(), bad.len());
-    for (error, (_, expected)) in errors.iter().zip(&bad) {
+    for ((_, error), (_, expected)) in errors.iter().zip(&bad) {
         assert!(error.to_string().contains(expected), "{expected} is not in {error}");
     }
 }
