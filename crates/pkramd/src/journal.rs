@@ -4,6 +4,8 @@
 //! `pkram.catalog`. Without the journal it goes to standard error.
 
 use libsystemd::logging::{Priority, connected_to_journal, journal_send};
+use std::fs::File;
+use std::io::{self, Write as _};
 
 /// What is told. The IDs never change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,9 +79,19 @@ impl Event {
         let own = [("MESSAGE_ID", id), ("SYSLOG_IDENTIFIER", "pkramd")];
         let fields = own.iter().chain(more).copied();
         let sent = connected_to_journal() && journal_send(priority, text, fields).is_ok();
-        if !sent {
-            eprintln!("<{}>{text}", u8::from(priority));
+        let line = format!("<{}>{text}\n", u8::from(priority));
+        // At the end of a shutdown the journal is gone, and with it whoever read standard error.
+        if !sent && io::stderr().write_all(line.as_bytes()).is_err() {
+            kernel_log(priority, text);
         }
+    }
+}
+
+/// The last place where anybody reads when the journal is gone.
+pub(crate) fn kernel_log(priority: Priority, text: &str) {
+    if let Ok(mut log) = File::options().write(true).open("/dev/kmsg") {
+        // Each write is a record of its own.
+        let _ = log.write_all(format!("<{}>pkram: {text}", u8::from(priority)).as_bytes());
     }
 }
 
