@@ -73,17 +73,25 @@ pub(crate) fn listen() -> io::Result<UnixListener> {
 /// Asks the daemon, and waits no longer than `deadline`.
 ///
 /// # Errors
-/// No daemon, or none that answers in time.
+/// No daemon, or none that answers in time, which is [`io::ErrorKind::TimedOut`].
 pub(crate) fn ask(what: Ask, deadline: Duration) -> io::Result<Reply> {
     let mut stream = UnixStream::connect(SOCKET)?;
     stream.set_read_timeout(Some(deadline))?;
     let line = serde_json::to_string(&what)?;
     writeln!(stream, "{line}")?;
     let mut answer = String::new();
-    if BufReader::new(stream).read_line(&mut answer)? == 0 {
-        return Err(io::Error::other("pkramd ended without an answer"));
+    let ended = io::ErrorKind::ConnectionReset;
+    match BufReader::new(stream).read_line(&mut answer) {
+        Ok(0) => Err(io::Error::new(ended, "it ended over it")),
+        Ok(_) => Ok(serde_json::from_str(&answer)?),
+        Err(error) if error.kind() == ended => Err(io::Error::new(ended, "it ended over it")),
+        // `socket(7)`, SO_RCVTIMEO
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+            let text = format!("nothing came within {} s", deadline.as_secs());
+            Err(io::Error::new(io::ErrorKind::TimedOut, text))
+        }
+        Err(error) => Err(error),
     }
-    Ok(serde_json::from_str(&answer)?)
 }
 
 /// Ends the daemon, whatever it is at, and waits until it is gone.

@@ -7,23 +7,44 @@
 //! ```
 //!
 //! Whatever fails takes back what is loaded, so that systemd's own `kexec -e` finds nothing and
-//! reboots the ordinary way (systemd: `src/shutdown/shutdown.c`).
+//! reboots the ordinary way (systemd: `src/shutdown/shutdown.c`). A daemon that dies over the stage has a
+//! successor, which is asked once more; a stage that is late has failed, whatever the daemon does after
+//! that.
 
 use crate::attempt::Attempt;
 use crate::control::{Ask, Reply, Verb, ask, kill_daemon};
-use crate::journal::Event;
+use crate::journal::{Event, kernel_log};
 use crate::late;
 use anyhow::{Context as _, bail};
 use config::Config;
+use libsystemd::logging::Priority;
 use pkram::holder;
-use std::fs::File;
-use std::io::Write as _;
+use std::fs;
+use std::io;
 use std::process::{Command, ExitCode};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+/// There where the stage failed, with why: nothing jumps then.
+const FAILED: &str = "/run/pkram/failed";
+
+/// How long systemd may take to start a daemon anew: it begins after 100 ms (`systemd.service(5)`,
+/// RestartSec=).
+const SUCCESSION: Duration = Duration::from_secs(10);
+
+/// Between two looks whether it has.
+const SHORT: Duration = Duration::from_millis(100);
 
 /// Asks the daemon to make everything ready, if this shutdown is to end in a kexec.
 pub(crate) fn stage(config: &Config) -> anyhow::Result<ExitCode> {
     let Some(verb) = shutdown_verb()? else { return Ok(ExitCode::SUCCESS) };
-    let why = match ask(Ask::Stage(verb), config.shutdown.deadline) {
+    if is_by_hand(verb) {
+        Event::Note
+            .tell("what `pkram kexec --load-only` has loaded goes, and nothing else is kept");
+        return Ok(ExitCode::SUCCESS);
+    }
+    let _ = fs::remove_file(FAILED);
+    let why = match ask_or_successor(Ask::Stage(verb), config.shutdown.deadline) {
         Ok(Reply::Done) => {
             Event::Staged.tell("memory is ready to be kept");
             return Ok(ExitCode::SUCCESS);
@@ -33,6 +54,9 @@ pub(crate) fn stage(config: &Config) -> anyhow::Result<ExitCode> {
         Err(error) => format!("pkramd does not answer: {error}"),
     };
     Event::StageFailed.tell(&format!("no memory is kept, the machine reboots: {why}"));
+    if let Err(error) = fs::write(FAILED, &why) {
+        Event::Note.tell(&format!("{FAILED}: {error}"));
+    }
     if let Err(error) = Attempt::fail(&why) {
         Event::Note.tell(&format!("the next boot will not say why: {error}"));
     }
@@ -46,15 +70,17 @@ pub(crate) fn jump(config: &Config, verb: &str) -> anyhow::Result<()> {
         "reboot" => Verb::Reboot,
         _ => return Ok(()),
     };
-    // What `pkram kexec --load-only` has loaded goes first: that was said by hand.
-    if verb == Verb::Kexec && holder::ask(holder::Ask::Status).is_ok() {
+    if is_by_hand(verb) {
         bail!("the jump by hand failed: {:?}", holder::ask(holder::Ask::Exec)?);
     }
-    let why = match ask(Ask::Jump(verb), config.shutdown.deadline) {
-        Ok(Reply::NotOurs) => return Ok(()),
-        Ok(Reply::Failed(why)) => why,
-        Ok(Reply::Done) => "pkramd made no sense".to_owned(),
-        Err(error) => format!("pkramd does not answer: {error}"),
+    let why = match fs::read_to_string(FAILED) {
+        Ok(why) => why,
+        Err(_none) => match ask(Ask::Jump(verb), config.shutdown.deadline) {
+            Ok(Reply::NotOurs) => return Ok(()),
+            Ok(Reply::Failed(why)) => why,
+            Ok(Reply::Done) => "pkramd made no sense".to_owned(),
+            Err(error) => format!("pkramd does not answer: {error}"),
+        },
     };
     take_back();
     kmsg(&format!("no memory is kept, rebooting: {why}"));
@@ -62,6 +88,29 @@ pub(crate) fn jump(config: &Config, verb: &str) -> anyhow::Result<()> {
         kmsg(&format!("the next boot will not say why: {error:#}"));
     }
     bail!(why)
+}
+
+/// Whether `pkram kexec --load-only` has loaded something: that was said by hand, and goes first.
+fn is_by_hand(verb: Verb) -> bool {
+    verb == Verb::Kexec && holder::ask(holder::Ask::Status).is_ok()
+}
+
+/// Asks the daemon. Where it dies over it systemd starts another, which has what services handed over and
+/// sees everything else, as nothing is unmounted yet: that one is asked then.
+fn ask_or_successor(what: Ask, deadline: Duration) -> io::Result<Reply> {
+    let end = Instant::now() + deadline;
+    let first = ask(what, deadline);
+    if !matches!(&first, Err(error) if error.kind() != io::ErrorKind::TimedOut) {
+        return first;
+    }
+    let patience = end.min(Instant::now() + SUCCESSION);
+    while Instant::now() < patience {
+        match ask(what, end.saturating_duration_since(Instant::now()).max(SHORT)) {
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => sleep(SHORT),
+            answer => return answer,
+        }
+    }
+    first
 }
 
 /// Unloads; what is loaded would jump into pages that are no longer held. A daemon that is late must
@@ -75,12 +124,9 @@ fn take_back() {
     }
 }
 
-/// The last place where anybody reads when the journal is gone.
+/// By then the journal is gone.
 fn kmsg(text: &str) {
-    if let Ok(mut log) = File::options().write(true).open("/dev/kmsg") {
-        // Each write is a record of its own.
-        let _ = log.write_all(format!("<3>pkram: {text}").as_bytes());
-    }
+    kernel_log(Priority::Error, text);
 }
 
 /// How the shutdown that goes on will end; `None` where it is none, or ends in darkness.

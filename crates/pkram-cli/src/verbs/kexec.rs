@@ -95,5 +95,16 @@ fn leave_terminal() -> io::Result<()> {
     rustix::process::setsid()?;
     // Out of memory, another one is to go: without the holder all that it holds is lost.
     std::fs::write("/proc/self/oom_score_adj", "-1000")?;
+    leave_unit();
     Ok(())
+}
+
+/// Leaves the session or service that it was started in, whose end, as at a shutdown, would be that of
+/// the holder.
+fn leave_unit() {
+    for hierarchy in ["/sys/fs/cgroup", "/sys/fs/cgroup/systemd"] {
+        // `cgroups(7)`: 0 is the process that writes. Where there is no such hierarchy, nobody ends
+        // processes by it.
+        let _ = std::fs::write(format!("{hierarchy}/cgroup.procs"), "0");
+    }
 }
