@@ -31,7 +31,7 @@ pub(super) fn look(bars: &Bars) -> Preflight {
         None => Finding::no("pkramd", "does not run, so nothing would be kept")
             .with_remedy(Some("systemctl start pkramd")),
     });
-    findings.push(begins(config.shutdown.reboot));
+    findings.push(begins(&config));
     let mut wanted = Vec::new();
     let regions = regions();
     for source in &config.sources {
@@ -78,19 +78,21 @@ fn daemon() -> Option<u32> {
 }
 
 /// systemd begins a kexec only where something is loaded.
-fn begins(reboot: Reboot) -> Finding {
+fn begins(config: &Config) -> Finding {
+    let about = "placeholder";
+    let by_itself = match config.shutdown.reboot {
+        Reboot::Kexec => true,
+        Reboot::Auto => !config.sources.is_empty() || !config.handovers.is_empty(),
+        Reboot::Firmware => false,
+    };
     match is_loaded(Path::new("/sys")) {
-        Ok(false) if reboot == Reboot::Firmware => {
-            let why =
-                "nothing is loaded, as reboot = \"firmware\" has it: pkramd kexec is to begin";
-            Finding::yes("placeholder", why)
-        }
-        Ok(true) => Finding::yes("placeholder", "something is loaded: systemctl kexec begins"),
-        Ok(false) => {
-            Finding::no("placeholder", "nothing is loaded: systemctl kexec does not begin")
+        Ok(true) => Finding::yes(about, "something is loaded: systemctl kexec begins"),
+        Ok(false) if by_itself => {
+            Finding::no(about, "nothing is loaded: systemctl kexec does not begin")
                 .with_remedy(Some("systemctl restart pkramd; its journal says why"))
         }
-        Err(error) => Finding::new("placeholder", Answer::Unknown, error.to_string()),
+        Ok(false) => Finding::yes(about, "nothing is to be loaded: pkramd kexec begins"),
+        Err(error) => Finding::new(about, Answer::Unknown, error.to_string()),
     }
 }
 
