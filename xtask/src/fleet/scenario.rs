@@ -4,7 +4,8 @@
 use std::path::Path;
 use std::time::Instant;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
 use testbed::{Suite, Testbed};
 
 use super::host::{HOP, Host};
@@ -103,13 +104,13 @@ fn reboots(host: &mut Host) -> Result<String> {
 
 fn keeps(host: &mut Host) -> Result<String> {
     host.configure(HANDOVER)?;
+    let words = host.write_words()?;
     host.vm.sh("echo forty-two > /dev/shm/book; pkram put book /dev/shm/book; rm /dev/shm/book")?;
     let check = host.vm.run(["pkram", "check", "--config"])?;
     ensure!(
         check.contains("ok  source fdstore-"),
         "what was handed over is not asked about: {check}"
     );
-    let words = host.write_words()?;
     let played = ansible::play(host, &["first"], "stop")?;
     let hop = host.hopped()?;
     ensure!(played.code == Some(0), "{}", host.journal());
@@ -125,7 +126,11 @@ fn loses(host: &mut Host) -> Result<String> {
     let played = ansible::play(host, &["first", "second"], "stop")?;
     host.hopped()?;
     ensure!(played.code == Some(2) && !played.reached("second"), "{played:?}");
-    ensure!(played.text.contains("which was made for it, is not here"), "{}", host.journal());
+    let report: Value = host.vm.exec(["pkram", "report", "--json"])?.json()?;
+    let words = &report["arrived"]["sources"]["words"];
+    ensure!(words["came"] == "missing" && report["jump"].is_null(), "{report}");
+    let why = words["why"].as_str().and_then(|why| why.split('"').next()).context("no reason")?;
+    ensure!(played.text.contains(why), "the playbook does not say {why:?}");
     ensure!(!host.has_words()?, "memory over a reboot");
     let metrics = metrics(host)?;
     ensure!(metrics.contains("pkram_source_missing{source=\"words\"} 1\n"), "{metrics}");
