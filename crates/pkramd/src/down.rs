@@ -99,18 +99,16 @@ fn is_by_hand(verb: Verb) -> bool {
 /// sees everything else, as nothing is unmounted yet: that one is asked then.
 fn ask_or_successor(what: Ask, deadline: Duration) -> io::Result<Reply> {
     let end = Instant::now() + deadline;
-    let first = ask(what, deadline);
-    if !matches!(&first, Err(error) if error.kind() != io::ErrorKind::TimedOut) {
-        return first;
-    }
+    let mut answer = ask(what, deadline);
     let patience = end.min(Instant::now() + SUCCESSION);
-    while Instant::now() < patience {
-        match ask(what, end.saturating_duration_since(Instant::now()).max(SHORT)) {
-            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => sleep(SHORT),
-            answer => return answer,
-        }
+    // One that is dying may still seem to listen.
+    while matches!(&answer, Err(error) if error.kind() != io::ErrorKind::TimedOut)
+        && Instant::now() < patience
+    {
+        sleep(SHORT);
+        answer = ask(what, end.saturating_duration_since(Instant::now()).max(SHORT));
     }
-    first
+    answer
 }
 
 /// Unloads; what is loaded would jump into pages that are no longer held. A daemon that is late must
