@@ -4,4 +4,5 @@ mod caches;
 mod common;
 mod descriptors;
 mod failures;
+mod reboots;
 mod required;
