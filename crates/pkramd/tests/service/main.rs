@@ -4,5 +4,6 @@ mod caches;
 mod common;
 mod descriptors;
 mod failures;
+mod killed;
 mod reboots;
 mod required;
