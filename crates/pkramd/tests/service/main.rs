@@ -7,3 +7,4 @@ mod failures;
 mod killed;
 mod reboots;
 mod required;
+mod users;
