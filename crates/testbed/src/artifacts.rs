@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
+use pkram::region::mountinfo::mounts;
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
@@ -299,7 +300,12 @@ fn unpack(debs: &Path, tree: &Path) -> Result<PathBuf> {
 
 /// An empty folder, whatever was there before.
 pub(crate) fn fresh_folder(path: &Path) -> Result<PathBuf> {
-    if path.exists() {
+    if let Ok(real) = path.canonicalize() {
+        // What a killed mmdebstrap leaves mounted is this machine's own /dev and /sys.
+        let table = fs::read("/proc/self/mountinfo")?;
+        if let Some(mount) = mounts(&table).find(|mount| mount.at.starts_with(&real)) {
+            bail!("{} is still mounted, by a run that was killed: unmount it", mount.at.display());
+        }
         fs::remove_dir_all(path).with_context(|| format!("remove {}", path.display()))?;
     }
     fs::create_dir_all(path).with_context(|| format!("make {}", path.display()))?;
