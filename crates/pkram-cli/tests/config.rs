@@ -40,8 +40,8 @@ fn nothing_is_a_configuration() {
 fn all_mistakes_are_told() {
     let root =
         root(&[("etc/pkram/pkram.toml", "[shutdown]\nreboot='kexce'\n[source.a]\npth='/x'")]);
-    let text = "error    etc/pkram/pkram.toml:2: shutdown.reboot: expected \"firmware\" or \"kexec\", \
-                found \"kexce\"; did you mean \"kexec\"?\n\
+    let text = "error    etc/pkram/pkram.toml:2: shutdown.reboot: expected \"auto\" or \
+                \"firmware\" or \"kexec\", found \"kexce\"; did you mean \"kexec\"?\n\
                 error    etc/pkram/pkram.toml:4: source.a.pth: unknown; did you mean path?\n\
                 NO       2 errors, 0 warnings\n";
     assert_eq!(said(root.path(), &["check"]), (Some(1), text.to_owned()));

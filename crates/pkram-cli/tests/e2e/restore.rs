@@ -164,7 +164,7 @@ fn a_restore_killed_as_it_makes_things_makes_them_once() -> Result<()> {
             ensure!(found.contains(&expected), "killed at {kill:?}: {found:?}, not {expected:?}");
             check += &format!("; guest pattern check-sysv {id} {}; ipcrm -m {id}", shape(seed));
         }
-        check += "; test -z \"$(ls -A /run/pkram/restore)\"";
+        check += "; test -z \"$(find /run/pkram/restore -name '*.json')\"";
         vm.run(["sh", "-euc", &check]).with_context(|| format!("killed at {kill:?}"))?;
     }
 
