@@ -3,10 +3,11 @@
 //! Speaks the text protocol (memcached: doc/protocol.txt) over a Unix socket. Keys and values
 //! follow from seed and number, so that the check needs nothing but those.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::json;
@@ -18,6 +19,9 @@ const BATCH: u64 = 64;
 
 /// A stuck server is an error, not a wait.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Between two attempts to connect.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// Sizes of values, bytes.
 const VALUE_SIZES: (u64, u64) = (16, 600);
@@ -113,15 +117,27 @@ fn check(items: &Items) -> Result<(u64, u64)> {
     Ok((found, equal))
 }
 
+/// Nobody listens there, or not any more.
+fn not_yet(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused)
+}
+
 struct Server {
     stream: UnixStream,
     answers: BufReader<UnixStream>,
 }
 
 impl Server {
+    /// Its stock unit counts as started before it listens (systemd.service(5): `Type=simple`).
     fn connect(socket: &Path) -> Result<Self> {
-        let stream = UnixStream::connect(socket)
-            .with_context(|| format!("connect to {}", socket.display()))?;
+        let began = Instant::now();
+        let stream = loop {
+            match UnixStream::connect(socket) {
+                Err(error) if not_yet(&error) && began.elapsed() < PATIENCE => sleep(PAUSE),
+                other => break other,
+            }
+        };
+        let stream = stream.with_context(|| format!("connect to {}", socket.display()))?;
         stream.set_read_timeout(Some(PATIENCE))?;
         let answers = BufReader::new(stream.try_clone()?);
         Ok(Self { stream, answers })

@@ -1,5 +1,6 @@
 //! Running programs in a machine.
 
+use std::fmt;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -36,10 +37,20 @@ impl Output {
     /// Standard output as one JSON value.
     ///
     /// # Errors
-    /// It is no such value; the message shows it.
+    /// It is no such value; the message shows all that the program said.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T> {
-        serde_json::from_slice(&self.stdout)
-            .with_context(|| format!("not as expected: {}", String::from_utf8_lossy(&self.stdout)))
+        serde_json::from_slice(&self.stdout).with_context(|| format!("not as expected: {self}"))
+    }
+}
+
+impl fmt::Display for Output {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.code, self.signal) {
+            (Some(code), _) => write!(f, "code {code}")?,
+            (None, signal) => write!(f, "signal {signal:?}")?,
+        }
+        let out = String::from_utf8_lossy(&self.stdout);
+        write!(f, "\nstderr: {}\nstdout: {out}", self.stderr)
     }
 }
 
@@ -113,12 +124,7 @@ impl Program<'_> {
         let words = self.exec.argv.join(" ");
         let output = self.exec()?;
         if output.code != Some(0) {
-            let how = match (output.code, output.signal) {
-                (Some(code), _) => format!("code {code}"),
-                (None, signal) => format!("signal {signal:?}"),
-            };
-            let (out, err) = (String::from_utf8_lossy(&output.stdout), &output.stderr);
-            bail!("`{words}` in the guest ended with {how}\nstderr: {err}\nstdout: {out}");
+            bail!("`{words}` in the guest ended with {output}");
         }
         String::from_utf8(output.stdout).with_context(|| format!("`{words}` printed no UTF-8"))
     }
