@@ -8,6 +8,7 @@ mod demo;
 mod fleet;
 mod guest;
 mod html;
+mod long;
 mod machines;
 mod man;
 mod page;
@@ -36,13 +37,15 @@ enum Verb {
     Fleet(fleet::Args),
     /// Look at the page of `pkram report` in headless Chromium; installs it where it is missing
     Html(html::Args),
+    /// Run the tests that take CI too long
+    Long(long::Args),
     /// Ask `pkram check` on many machines, and see whether it was right
     Machines(machines::Args),
     /// Write the manual
     Man(man::Args),
     /// Replace the kernel many times over, adding and releasing regions, and count every byte
     Soak(soak::Args),
-    /// Run every test there is: unit, property, rig, end to end on stock kernels
+    /// Run every test but the long ones: unit, property, rig, end to end on stock kernels
     Test(test::Args),
 }
 
@@ -53,6 +56,7 @@ fn main() -> anyhow::Result<()> {
         Verb::Demo(args) => demo::run(&args),
         Verb::Fleet(args) => fleet::run(&args),
         Verb::Html(args) => html::run(&args),
+        Verb::Long(args) => long::run(&args),
         Verb::Machines(args) => machines::run(&args),
         Verb::Man(args) => man::run(&args),
         Verb::Soak(args) => soak::run(&args),

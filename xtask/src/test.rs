@@ -1,4 +1,4 @@
-//! `cargo xtask test`: every test there is, with everything that tests can ask for.
+//! `cargo xtask test`: every test but the long ones, with everything that tests can ask for.
 //!
 //! The last line on standard output is `N passed, N failed`, over all test programs.
 
@@ -21,12 +21,26 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let bed = Testbed::prepare(args.refresh, &|step| eprintln!("testbed: {step}"))?;
+    cargo_test(args.refresh, &args.filter, &[], |_| ())
+}
+
+/// `cargo test`, with `more` for each test program. Prints all that these say, and counts.
+///
+/// # Errors
+/// A test fails, or none runs.
+pub(crate) fn cargo_test(
+    refresh: bool,
+    filter: &Option<String>,
+    more: &[&str],
+    mut each_line: impl FnMut(&str),
+) -> Result<()> {
+    let bed = Testbed::prepare(refresh, &|step| eprintln!("testbed: {step}"))?;
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo
         .args(["test", "--workspace", "--no-fail-fast"])
-        .args(&args.filter)
+        .args(filter)
         .args(["--", "--test-threads", THREADS])
+        .args(more)
         // A missing tool is a failure, and nothing is skipped.
         .env("PKRAM_TEST_REQUIRE", "1")
         .env("PKRAM_E2E", "1")
@@ -38,6 +52,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         let line = line?;
         println!("{line}");
         total.add(&line);
+        each_line(&line);
     }
     let status = child.wait()?;
     println!("{} passed, {} failed", total.passed, total.failed);

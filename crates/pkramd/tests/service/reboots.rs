@@ -11,6 +11,7 @@ path = '/dev/shm/words'
 ";
 
 #[test]
+#[ignore = "many reboots: cargo xtask long"]
 fn go_where_the_manual_says_on_bookworm() -> Result<()> {
     let Some(bed) = e2e("reboots_bookworm") else { return Ok(()) };
     let [old, new] = [bed.kernel("6.1")?, bed.kernel("6.12")?];
@@ -40,6 +41,7 @@ fn go_where_the_manual_says_on_bookworm() -> Result<()> {
 
 /// From systemd 254 on `systemctl reboot` is a kexec by itself, where anything is loaded.
 #[test]
+#[ignore = "many reboots: cargo xtask long"]
 fn go_where_the_manual_says_on_trixie() -> Result<()> {
     let Some(bed) = e2e("reboots_trixie") else { return Ok(()) };
     let [old, new] = [bed.kernel("6.12")?, bed.kernel("7.3")?];
