@@ -141,10 +141,21 @@ pub fn ask(what: Ask) -> Result<Reply, HolderError> {
         }
         other => other?,
     };
+    // The last look, and letting go, take as long as there is memory.
+    if what == Ask::Status {
+        stream.set_read_timeout(Some(PATIENCE))?;
+    }
     let line = serde_json::to_string(&what).map_err(io::Error::other)?;
     writeln!(stream, "{line}")?;
     let mut answer = String::new();
-    if BufReader::new(stream).read_line(&mut answer)? == 0 {
+    let read = BufReader::new(stream).read_line(&mut answer).map_err(|error| match error.kind() {
+        io::ErrorKind::WouldBlock => {
+            let text = "the holder does not answer; it is busy with a jump, or was stopped";
+            io::Error::new(io::ErrorKind::TimedOut, text)
+        }
+        _ => error,
+    });
+    if read? == 0 {
         let gone = "the holder ended without an answer; `pkram unload` takes back what it loaded";
         return Err(io::Error::other(gone).into());
     }
