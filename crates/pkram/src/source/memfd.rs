@@ -1,21 +1,28 @@
 //! A memfd of a running process: `memfd:PID:FD`.
 
-use super::SourceError;
+use super::tree::Trees;
+use super::{FileId, SourceError};
 use crate::attributes::of_file;
 use crate::manifest::{MemfdOrigin, Origin};
 use crate::nodes::Save;
-use rustix::fs::{SealFlags, fcntl_get_seals, fstat, tell};
+use rustix::fs::{AtFlags, SealFlags, StatxFlags, fcntl_get_seals, fstat, statx, tell};
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
-/// Adds the memfd as the node `name`. Its process goes on with it until it ends or the jump comes.
+/// Which file a descriptor is, if it is one.
+pub(super) fn file(pid: u32, fd: u32) -> Option<FileId> {
+    id(&get(pid, fd).ok()?).ok()
+}
+
+/// Adds the memfd as the node `name`; where it is known already, by one more name. Its process goes on
+/// with it until it ends or the jump comes.
 pub(super) fn add(
+    trees: &mut Trees<'_>,
     save: &mut Save,
     name: &str,
-    pid: u32,
-    fd: u32,
+    (pid, fd): (u32, u32),
     stay: bool,
 ) -> Result<(), SourceError> {
     let label = format!("memfd:{pid}:{fd}");
@@ -41,14 +48,23 @@ pub(super) fn add(
     let mut node = save.node(name).map_err(wrap)?;
     node.set_origin(Origin::Memfd(origin));
     let attributes = of_file(&stat);
-    let dir = node.root();
-    let mut object = node.object_in(dir, file_name(memfd).as_bytes(), attributes);
-    object.set_label(label.clone());
-    object.file(file.as_fd()).map_err(wrap)?;
-    object.finish().map_err(wrap)?;
+    let (dir, file_name) = (node.root(), file_name(memfd));
+    let id = id(&file).map_err(at("cannot stat it"))?;
+    if let Some(known) = trees.known(id) {
+        node.link(dir, file_name.as_bytes(), known).map_err(|e| wrap(e.into()))?;
+    } else {
+        let mut object = node.object_in(dir, file_name.as_bytes(), attributes);
+        object.set_label(label.clone());
+        object.file(file.as_fd()).map_err(wrap)?;
+        trees.remember(id, object.finish().map_err(wrap)?, name);
+    }
     node.set_in_place(stay);
     node.finish();
     Ok(())
+}
+
+fn id(file: &OwnedFd) -> io::Result<FileId> {
+    Ok(FileId::of(&statx(file, "", AtFlags::EMPTY_PATH, StatxFlags::INO)?))
 }
 
 fn get(pid: u32, fd: u32) -> io::Result<OwnedFd> {

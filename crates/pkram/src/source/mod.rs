@@ -59,16 +59,27 @@ pub fn add_each(
     wanted: &BTreeSet<FileId>,
 ) -> Result<Added, SpecError> {
     check_names(specs)?;
-    // A file may be a source by itself and in the tree of another.
-    let single = specs.iter().filter_map(|spec| tree::single_file(&spec.what));
+    // A file may be a source by itself, or open in a process, and in the tree of another.
+    let single = specs.iter().filter_map(|spec| match &spec.what {
+        What::Path(path) => tree::single_file(path),
+        What::Memfd { pid, fd } => memfd::file(*pid, *fd),
+        What::Sysv { .. } => None,
+    });
     let wanted_or_single = wanted.iter().copied().chain(single).collect();
     let mut trees = tree::Trees::new(&wanted_or_single);
     let mut add = |SourceSpec { name, what, in_place }: &SourceSpec| match what {
         What::Path(path) => trees.add(save, name, path, *in_place),
-        What::Memfd { pid, fd } => memfd::add(save, name, *pid, *fd, *in_place),
+        What::Memfd { pid, fd } => memfd::add(&mut trees, save, name, (*pid, *fd), *in_place),
         What::Sysv { id } => sysv::add(save, name, *id, *in_place),
     };
-    let outcomes = specs.iter().map(&mut add).collect();
+    let mut outcomes: Vec<_> = specs.iter().map(|_| Ok(())).collect();
+    // Trees give a file all of its names; what is open gets one more.
+    let is_open = |spec: &SourceSpec| matches!(spec.what, What::Memfd { .. });
+    let (open, named): (Vec<_>, Vec<_>) =
+        specs.iter().enumerate().partition(|(_, spec)| is_open(spec));
+    for (index, spec) in named.into_iter().chain(open) {
+        outcomes[index] = add(spec);
+    }
     Ok(Added { outcomes, found: trees.places_of(wanted) })
 }
 
@@ -76,6 +87,7 @@ pub fn add_each(
 mod tests {
     use super::*;
     use std::fs;
+    use std::os::fd::AsRawFd;
 
     fn spec(name: &str, path: &Path) -> SourceSpec {
         SourceSpec::parse(&format!("{name}={}", path.display())).unwrap()
@@ -86,10 +98,26 @@ mod tests {
         let dir = tempfile::tempdir_in("/dev/shm").unwrap();
         let at = |name: &str| dir.path().join(name);
         fs::write(at("file"), "content").unwrap();
-        let specs = [spec("one", &at("file")), spec("all", dir.path()), spec("two", &at("file"))];
+        let open = fs::File::open(at("file")).unwrap();
+        let fd = u32::try_from(open.as_raw_fd()).unwrap();
+        let open = |name: &str| SourceSpec {
+            name: name.to_owned(),
+            what: What::Memfd { pid: std::process::id(), fd },
+            in_place: false,
+        };
+        let specs = [
+            open("three"),
+            spec("one", &at("file")),
+            spec("all", dir.path()),
+            spec("two", &at("file")),
+            open("four"),
+        ];
         let mut save = Save::new();
         add(&mut save, &specs).unwrap();
         assert_eq!(save.files.len(), 1);
+        let mut alone = Save::new();
+        add(&mut alone, &[open("one"), open("two")]).unwrap();
+        assert_eq!(alone.files.len(), 1);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Files and trees on tmpfs and hugetlbfs: every name, attribute and link, but no content.
 
-use super::{FileId, SourceError, What};
+use super::{FileId, SourceError};
 use crate::attributes::attributes;
 use crate::filesystem::{Kind, describe, kind_of};
 use crate::manifest::Origin;
@@ -100,9 +100,8 @@ impl Top {
     }
 }
 
-/// The file that a source is by itself, if it is one.
-pub(super) fn single_file(what: &What) -> Option<FileId> {
-    let What::Path(path) = what else { return None };
+/// The file at a path, if it is one.
+pub(super) fn single_file(path: &Path) -> Option<FileId> {
     let Top { stat, file, .. } = Top::look(path).ok()?;
     file.then(|| FileId::of(&stat))
 }
@@ -114,8 +113,18 @@ impl<'w> Trees<'w> {
 
     /// Where those of these files are that are there; of files with one name only wanted ones.
     pub(super) fn places_of(&self, files: &BTreeSet<FileId>) -> BTreeMap<FileId, Entry> {
-        let place = |id: &FileId| Some((*id, self.seen.get(id)?.entry));
+        let place = |id: &FileId| Some((*id, self.known(*id)?));
         files.iter().filter_map(place).collect()
+    }
+
+    /// Where a file is that a source has brought; of files with one name only a wanted one.
+    pub(super) fn known(&self, file: FileId) -> Option<Entry> {
+        self.seen.get(&file).map(|seen| seen.entry)
+    }
+
+    /// A file that a source has brought.
+    pub(super) fn remember(&mut self, file: FileId, entry: Entry, source: &str) {
+        self.seen.insert(file, Seen { entry, source: source.to_owned() });
     }
 
     /// Adds the file or tree at `path` as the node `name`.
@@ -219,7 +228,7 @@ impl<'w> Trees<'w> {
         let path = folder.join(name);
         let kind = file_type(stat);
         let key = FileId::of(stat);
-        let known = self.seen.get(&key).map(|s| s.entry).filter(|_| kind != FileType::Directory);
+        let known = self.known(key).filter(|_| kind != FileType::Directory);
         if let Some(entry) = known {
             node.link(dir, name.as_bytes(), entry).map_err(tree_at(&path))?;
             return Ok(entry);
@@ -237,7 +246,7 @@ impl<'w> Trees<'w> {
         match kind {
             FileType::Directory => self.remember_dir(stat, &path, entry, source)?,
             _ if stat.stx_nlink > 1 || self.wanted.contains(&key) => {
-                self.seen.insert(key, Seen { entry, source: source.to_owned() });
+                self.remember(key, entry, source);
             }
             _ => {}
         }
