@@ -34,12 +34,16 @@ const OF_MEMORY: [&[u8]; 14] = [
     b"configfs",
 ];
 
-/// Goes on with mounts of its own: those of memory, and the root. Done once, by the only thread
-/// that there is then.
-pub(crate) fn keep_memory_mounted() -> anyhow::Result<()> {
+/// Goes on with mounts of its own. Done by the only thread that there is then.
+pub(crate) fn own_mounts() -> anyhow::Result<()> {
     unshare(CloneFlags::CLONE_NEWNS).context("unshare the mounts")?;
     let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
-    mount_change("/", private).context("make the mounts private")?;
+    mount_change("/", private).context("make the mounts private")
+}
+
+/// Lets go of all [own mounts](own_mounts) but those of memory, and the root. From then on a path to
+/// another disk leads to what it covered: nothing is to be read there or written any more.
+pub(crate) fn let_disks_go() -> anyhow::Result<()> {
     let table = fs::read("/proc/self/mountinfo").context("/proc/self/mountinfo")?;
     let all: Vec<_> = mounts(&table).collect();
     for mount in all.iter().filter(|mount| is_to_go(mount, &all)) {

@@ -4,7 +4,7 @@
 use crate::arrive;
 use crate::attempt::Attempt;
 use crate::journal::Event;
-use crate::namespace::keep_memory_mounted;
+use crate::namespace::{let_disks_go, own_mounts};
 use anyhow::bail;
 use config::Config;
 use pkram::arrivals::{Arrivals, Came};
@@ -34,9 +34,15 @@ impl Staged {
     /// Holds, plans, loads. One source that cannot be kept does not cost the others.
     pub(crate) fn stage(seat: Seat, config: &Config, store: &Store) -> anyhow::Result<Self> {
         let next = next_kernel(config)?;
-        // While regions are still mounted for us as well.
+        own_mounts()?;
+        let staged = Self::hold(seat, config, store, next);
+        // The next kernel may have been on one of them, and what is noted for it be on another.
+        let_disks_go()?;
+        staged
+    }
+
+    fn hold(seat: Seat, config: &Config, store: &Store, next: NextOptions) -> anyhow::Result<Self> {
         let (specs, carried) = present(config)?;
-        keep_memory_mounted()?;
         let mut save = Save::new();
         let Added { outcomes, found } = add_each(&mut save, &specs, &store.files())?;
         for (spec, outcome) in specs.iter().zip(&outcomes) {

@@ -99,6 +99,7 @@ impl Prepared {
     pub fn load(&mut self) -> Result<(), SaveError> {
         self.kexec_image().load()?;
         self.loaded = true;
+        self.next.close_initrd();
         self.handover.loaded_tsc = tsc();
         Ok(())
     }

@@ -47,6 +47,21 @@ pub(crate) fn machine(
     Ok(vm)
 }
 
+/// What many systems have on disks of their own: the kernels, and pkram's notes.
+const MOUNTS: &str = "
+for folder in boot var; do
+    mv /$folder /srv/$folder
+    mkdir /$folder
+    echo /srv/$folder /$folder none bind 0 0 >> /etc/fstab
+    mount /$folder
+done
+";
+
+/// Mounts them.
+pub(crate) fn mount_more(vm: &mut Vm) -> Result<()> {
+    vm.sh(MOUNTS).map(drop)
+}
+
 /// `systemctl kexec`, and that it came out in `next` with nothing failed.
 pub(crate) fn systemctl_kexec(vm: &mut Vm, next: &Kernel) -> Result<Hop> {
     let hop = vm.kexec_into(["systemctl", "kexec"], HOP)?;

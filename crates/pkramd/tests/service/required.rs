@@ -1,6 +1,6 @@
 //! Memory that a service cannot do without.
 
-use crate::common::{HOP, journal, machine, systemctl_kexec};
+use crate::common::{HOP, journal, machine, mount_more, systemctl_kexec};
 use anyhow::{Result, ensure};
 use testbed::{Suite, e2e};
 
@@ -33,6 +33,7 @@ fn a_service_does_not_start_without_it_and_says_why() -> Result<()> {
     let Some(bed) = e2e("required") else { return Ok(()) };
     let kernel = bed.kernel("6.12")?;
     let mut vm = machine(bed, "required", Suite::Trixie, [kernel, kernel], CONFIG, true)?;
+    mount_more(&mut vm)?;
     // Memory that never was is not missing.
     vm.sh(SET_UP)?;
     systemctl_kexec(&mut vm, kernel)?;

@@ -111,30 +111,36 @@ impl NextKernel {
 
     /// How long the initrd is in bytes, 0 for none.
     pub fn initrd_len(&self) -> u64 {
-        self.initrd.as_ref().map_or(0, |i| i.parts.len())
+        self.initrd.as_ref().map_or(0, |i| i.len)
     }
 
     /// How much the initrd takes when it is unpacked, in bytes; where that cannot be told, what the
     /// best packers make of it.
     pub fn initrd_unpacked(&self) -> u64 {
         let guess = |len: u64| len.saturating_mul(UNPACKED);
-        let each =
-            |i: &Initrd| i.contents.as_ref().map_or_else(|_| guess(i.parts.len()), |c| c.bytes);
+        let each = |i: &Initrd| i.contents.as_ref().map_or_else(|_| guess(i.len), |c| c.bytes);
         self.initrd.as_ref().map_or(0, each)
     }
 
     /// Hands the initrd to `page`, page by page; the last one may be short.
     pub(super) fn read_initrd(&self, page: &mut dyn FnMut(usize, &[u8])) -> io::Result<()> {
-        let Some(Initrd { parts, .. }) = &self.initrd else { return Ok(()) };
-        let mut buffer = [0; PAGE_BYTES];
-        let mut reader = parts.reader();
-        let len = parts.len();
+        let Some(Initrd { parts, len, path, .. }) = &self.initrd else { return Ok(()) };
+        let closed = || io::Error::other(format!("{} is closed already", path.display()));
+        let mut reader = parts.as_ref().ok_or_else(closed)?.reader();
+        let (mut buffer, len) = ([0; PAGE_BYTES], *len);
         for (index, at) in (0..len).step_by(PAGE_BYTES).enumerate() {
             let bytes = usize::try_from(len - at).unwrap_or(PAGE_BYTES).min(PAGE_BYTES);
             reader.read_exact(&mut buffer[..bytes])?;
             page(index, &buffer[..bytes]);
         }
         Ok(())
+    }
+
+    /// Closes the initrd, which is staged: its disk is not to be busy when it is unmounted.
+    pub(super) fn close_initrd(&mut self) {
+        if let Some(initrd) = &mut self.initrd {
+            initrd.parts = None;
+        }
     }
 
     /// What the next kernel can do, each with what it is. Without any but the last it would be of no
@@ -229,14 +235,16 @@ impl NextKernel {
 #[derive(Debug)]
 struct Initrd {
     path: PathBuf,
-    parts: Parts,
+    len: u64,
+    /// Until it is staged.
+    parts: Option<Parts>,
     contents: Result<Contents, InitrdError>,
 }
 
 impl Initrd {
     fn new(path: PathBuf, parts: Parts) -> Self {
         let contents = Contents::look(parts.reader());
-        Self { path, parts, contents }
+        Self { path, len: parts.len(), parts: Some(parts), contents }
     }
 }
 
